@@ -1,0 +1,23 @@
+//! The words that every room speaks. Pure: no I/O, no clock, no randomness of its own.
+
+mod claim;
+mod clock;
+mod header;
+mod ids;
+mod json;
+mod moment;
+mod plan;
+mod random;
+mod refusal;
+mod secret;
+
+pub use claim::{Claim, ClaimOp, MAX_CLAIM};
+pub use clock::{Clock, SystemClock};
+pub use header::{Class, Group, Header, SealedSecret};
+pub use ids::{Epoch, EventId, GroupId, KeyId, Position, StreamId, TenantId, VaultId, Version};
+pub use json::Json;
+pub use moment::{Moment, MomentError};
+pub use plan::{Expected, Guard, Plan, Write};
+pub use random::{OsRandom, Random};
+pub use refusal::Refusal;
+pub use secret::{Fingerprint, MAX_SECRET, Secret, SecretRef};

@@ -1,0 +1,6 @@
+//! keyledger: an event-sourced credential vault.
+//!
+//! The rooms, from the inside out; each imports only rooms above it in this list (`tests/it/tidy.rs` enforces it).
+
+pub mod kernel;
+pub mod seal;

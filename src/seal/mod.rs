@@ -1,0 +1,11 @@
+//! The stored format: records, their boxes, every key and label, the hash tree. Pure.
+
+mod bytes;
+pub mod derive;
+pub mod envelope;
+pub mod merkle;
+pub mod record;
+
+pub use derive::{Key, WRAPPED, WrapOf};
+pub use envelope::{Facts, OpenError, SealError};
+pub use record::{Draft, FormatError, Record, Seat};

@@ -1,0 +1,8 @@
+//! The integration tests, one binary. Modules mirror the rooms.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+mod fixed;
+mod seal_merkle;
+mod seal_record;
+mod tidy;
