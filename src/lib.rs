@@ -2,5 +2,6 @@
 //!
 //! The rooms, from the inside out; each imports only rooms above it in this list (`tests/it/tidy.rs` enforces it).
 
+pub mod credentials;
 pub mod kernel;
 pub mod seal;

@@ -1,0 +1,130 @@
+//! The one list of kinds. Each kind is a folder with the same names: `Command`, `Event`, `State`, `decide`, `evolve`.
+
+mod facts;
+mod verifier;
+
+pub use facts::{FactsError, Meta, Stored};
+pub use verifier::Verifier;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Header, Secret, SecretRef, StreamId, Version};
+
+/// Grows whenever a fold gives another state for the same events: snapshots and recorded state hashes name it.
+pub const FOLD_VERSION: u32 = 1;
+
+/// What every kind's `decide` is told of its own stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    /// The thing; of one that is to be made, the id drawn for it.
+    pub stream: StreamId,
+    /// Its content version; 0 when it does not exist.
+    pub version: Version,
+}
+
+/// Values that a command seals, by the name of their box.
+pub type Sealing = Vec<(String, Secret)>;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident: $module:ident,)*) => {
+        $($(#[$doc])* pub mod $module;)*
+
+        /// An event of any kind.
+        #[derive(Debug, PartialEq)]
+        #[expect(missing_docs, reason = "the variants are the kinds, documented at their modules")]
+        pub enum AnyEvent { $($variant($module::Event),)* }
+
+        /// A state of any kind.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[expect(missing_docs, reason = "the variants are the kinds, documented at their modules")]
+        pub enum AnyState {
+            /// No event yet.
+            #[default]
+            Absent,
+            $($variant($module::State),)*
+        }
+
+        $(impl From<$module::Event> for AnyEvent {
+            fn from(event: $module::Event) -> Self {
+                Self::$variant(event)
+            }
+        })*
+
+        impl AnyEvent {
+            /// The kind's stored name.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $module::NAME,)* }
+            }
+
+            /// The event's stored name.
+            #[must_use]
+            pub const fn event_type(&self) -> &'static str {
+                match self { $(Self::$variant(event) => event.name(),)* }
+            }
+
+            /// The stored JSON of the facts: `{"meta": …, "event": …}`.
+            pub fn to_facts(&self, meta: &Meta) -> Result<Vec<u8>, FactsError> {
+                match self { $(Self::$variant(event) => facts::encode(meta, event),)* }
+            }
+
+            /// Reads stored facts of a kind.
+            pub fn from_facts(kind: &str, json: &[u8]) -> Result<Stored, FactsError> {
+                match kind {
+                    $($module::NAME => facts::decode(json).map(|(meta, event)| Stored { meta, event: Self::$variant(event) }),)*
+                    _ => Err(FactsError::UnknownKind),
+                }
+            }
+        }
+
+        impl AnyState {
+            /// The one fold: the state after the event. An event of another kind than the state's leaves it as it is.
+            #[must_use]
+            pub fn evolve(self, header: &Header, event: AnyEvent) -> Self {
+                match (self, event) {
+                    $((Self::Absent, AnyEvent::$variant(event)) => Self::$variant($module::evolve($module::State::default(), header, event)),
+                    (Self::$variant(state), AnyEvent::$variant(event)) => Self::$variant($module::evolve(state, header, event)),)*
+                    (state, _) => state,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Who owns credentials.
+    Tenant: tenant,
+    /// A person.
+    User: user,
+    /// A key that programs present to this vault.
+    ApiKey: api_key,
+    /// A service that connections lead to, as data.
+    Connector: connector,
+    /// Whose connections they are, within an application.
+    Consumer: consumer,
+    /// A consumer's credentials at one service.
+    Connection: connection,
+    /// The vault itself: shreds, restores.
+    Vault: vault,
+}
+
+impl AnyState {
+    /// The bytes that snapshots and the state hash use: postcard of the state, verifiers included.
+    pub fn canonical(&self) -> Result<Vec<u8>, FactsError> {
+        postcard::to_stdvec(self).map_err(|_| FactsError::Shape)
+    }
+
+    /// The reverse of [`AnyState::canonical`].
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, FactsError> {
+        postcard::from_bytes(bytes).map_err(|_| FactsError::Shape)
+    }
+
+    /// The secrets that the state rests on.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        match self {
+            Self::Connection(state) => state.secrets(),
+            _ => Vec::new(),
+        }
+    }
+}
