@@ -4,4 +4,5 @@
 
 pub mod credentials;
 pub mod kernel;
+pub mod oauth;
 pub mod seal;

@@ -4,6 +4,7 @@
 
 mod credentials_connector;
 mod fixed;
+mod oauth_request;
 mod seal_merkle;
 mod seal_record;
 mod tidy;

@@ -1,0 +1,64 @@
+//! The answer of a token endpoint (RFC 6749, sections 5.1 and 5.2), from services that may say anything.
+
+use serde_json::{Map, Value};
+
+use crate::credentials::connection::{Outcome, Tokens};
+use crate::kernel::{MAX_SECRET, Moment, Secret};
+
+type Object = Map<String, Value>;
+
+/// The longest lifetime that is believed: 10 years.
+const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
+/// The longest part of a service's error code that is repeated.
+const MAX_CODE: usize = 64;
+
+/// Reads an answer that came whole.
+#[must_use]
+pub fn read_answer(status: u16, body: &[u8], now: Moment) -> Outcome {
+    let parsed = serde_json::from_slice::<Object>(body);
+    match (status, parsed) {
+        (200 | 201, Ok(object)) => tokens(&object, now),
+        (200 | 201, Err(_)) => failed("the service answered 200 without a JSON object", false),
+        (429 | 500..=599, _) => failed(&format!("the service answered {status}"), true),
+        (300..=399, _) => failed(&format!("the service answered {status}: redirects are not followed"), false),
+        (_, Ok(object)) => failed(&format!("the service answered {status}{}", code(&object)), false),
+        (_, Err(_)) => failed(&format!("the service answered {status}"), false),
+    }
+}
+
+fn failed(cause: &str, passing: bool) -> Outcome {
+    Outcome::Failed { cause: cause.to_owned(), passing }
+}
+
+/// The error code, if it looks like one: a service may put anything there, a secret included.
+fn code(object: &Object) -> String {
+    let known = |code: &&str| code.len() <= MAX_CODE && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    object.get("error").and_then(Value::as_str).filter(known).map(|code| format!(": {code}")).unwrap_or_default()
+}
+
+/// A token is visible ASCII (RFC 6750): anything else could break out of a header.
+fn token(object: &Object, name: &str) -> Result<Option<Secret>, Outcome> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() && text.len() <= MAX_SECRET && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(Secret::from(text.as_str())))
+        }
+        Some(_) => Err(failed(&format!("the service's {name} is not a token"), false)),
+    }
+}
+
+fn tokens(object: &Object, now: Moment) -> Outcome {
+    let (access, refresh) = match (token(object, "access_token"), token(object, "refresh_token")) {
+        (Ok(Some(access)), Ok(refresh)) => (access, refresh),
+        (Ok(None), _) => return failed(&format!("the service answered 200 without an access_token{}", code(object)), false),
+        (Err(outcome), _) | (_, Err(outcome)) => return outcome,
+    };
+    let lifetime = match object.get("expires_in") {
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(text)) => text.parse().ok(),
+        _ => None,
+    };
+    let expires_at = lifetime.filter(|seconds| *seconds <= MAX_LIFETIME).and_then(|seconds| i64::try_from(seconds).ok()).map(|s| now.plus_seconds(s));
+    let scope = object.get("scope").and_then(Value::as_str).filter(|scope| scope.len() <= 4096).map(str::to_owned);
+    Outcome::Tokens(Tokens { access: Some(access), refresh, issued_at: Some(now), expires_at, scope })
+}

@@ -1,0 +1,7 @@
+//! The outbound OAuth client: what an exchange sends, and how its answer is read.
+
+mod answer;
+mod request;
+
+pub use answer::read_answer;
+pub use request::{Grant, Settings, TokenRequest, token_request, unattended};
