@@ -4,5 +4,6 @@
 
 pub mod credentials;
 pub mod kernel;
+pub mod log;
 pub mod oauth;
 pub mod seal;

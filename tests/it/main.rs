@@ -4,6 +4,11 @@
 
 mod credentials_connector;
 mod fixed;
+mod fixed_clock;
+mod log_bench;
+mod log_contract;
+mod log_powerloss;
+mod log_restart;
 mod oauth_request;
 mod seal_merkle;
 mod seal_record;

@@ -98,7 +98,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         let code = line.trim_start();
         let is_function = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(super) fn ", "pub(crate) fn ", "const fn ", "pub const fn "]
             .iter()
-            .any(|opening| code.starts_with(opening));
+            .any(|opening| code.starts_with(opening))
+            && !code.ends_with(';');
         if is_function {
             let close = format!("{}}}", " ".repeat(line.len() - code.len()));
             if let Some(length) = lines[start..].iter().position(|line| *line == close) {

@@ -1,0 +1,174 @@
+//! What the sequencer knows: a fold of the clear headers, without any key. A clone is cheap, so a block is checked on a copy.
+
+use std::sync::Arc;
+
+use imbl::{HashMap, Vector};
+
+use crate::kernel::{ClaimOp, Class, Epoch, KeyId, Moment, Position, StreamId, TenantId, Version};
+use crate::seal::Record;
+use crate::seal::merkle::Frontier;
+
+/// How long a command id is remembered, in seconds: at least this, by `recorded_at`.
+const REMEMBER_COMMANDS: i64 = 24 * 3600;
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its owner.
+    pub tenant: TenantId,
+    /// Of its latest event.
+    pub version: Version,
+    /// Of its latest change.
+    pub content_version: Version,
+    /// Position of its first event.
+    pub first: Position,
+    /// Position of its latest event.
+    pub last: Position,
+    /// The key of all its facts boxes.
+    pub facts_key: KeyId,
+}
+
+/// A command that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Keyed hash of its request.
+    pub request: Option<[u8; 32]>,
+    /// Its first event.
+    pub first: Position,
+    /// Its last event.
+    pub last: Position,
+}
+
+/// The fold.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    streams: HashMap<StreamId, Stream>,
+    claims: HashMap<[u8; 32], StreamId>,
+    commands: HashMap<[u8; 32], Command>,
+    command_ages: Vector<(Moment, [u8; 32])>,
+    spent: HashMap<[u8; 12], Arc<Vec<u64>>>,
+    facts_keys: HashMap<[u8; 16], StreamId>,
+    tree: Frontier,
+    head: Position,
+    recorded_at: Moment,
+    epoch: Option<Epoch>,
+}
+
+impl Index {
+    /// A stream; `None` when it does not exist.
+    #[must_use]
+    pub fn stream(&self, id: StreamId) -> Option<&Stream> {
+        self.streams.get(&id)
+    }
+
+    /// Who holds a claim.
+    #[must_use]
+    pub fn claim(&self, hash: &[u8; 32]) -> Option<StreamId> {
+        self.claims.get(hash).copied()
+    }
+
+    /// A command of the last 24 hours.
+    #[must_use]
+    pub fn command(&self, hash: &[u8; 32]) -> Option<Command> {
+        self.commands.get(hash).copied()
+    }
+
+    /// The stream whose facts a key opens.
+    #[must_use]
+    pub fn facts_key(&self, key: KeyId) -> Option<StreamId> {
+        self.facts_keys.get(&key.to_bytes()).copied()
+    }
+
+    /// Whether a key has sealed a secret.
+    #[must_use]
+    pub fn is_spent(&self, key: KeyId) -> bool {
+        let word = self.spent.get(&key.batch).and_then(|words| words.get(key.slot as usize / 64).copied());
+        word.is_some_and(|word| word >> (key.slot % 64) & 1 == 1)
+    }
+
+    /// The hash tree over all records so far.
+    #[must_use]
+    pub const fn tree(&self) -> &Frontier {
+        &self.tree
+    }
+
+    /// The last position.
+    #[must_use]
+    pub const fn head(&self) -> Position {
+        self.head
+    }
+
+    /// When the last record was taken.
+    #[must_use]
+    pub const fn recorded_at(&self) -> Moment {
+        self.recorded_at
+    }
+
+    /// The history that the last record belongs to.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    /// Takes the next record.
+    pub fn fold(&mut self, record: &Record) {
+        let header = record.header();
+        let before = self.streams.get(&header.stream).copied();
+        let stream = Stream {
+            tenant: header.tenant,
+            version: header.version,
+            content_version: if header.class == Class::Change { header.version } else { before.map_or(Version::ZERO, |stream| stream.content_version) },
+            first: before.map_or(header.position, |stream| stream.first),
+            last: header.position,
+            facts_key: header.facts_key,
+        };
+        self.streams.insert(header.stream, stream);
+        if before.is_none() {
+            self.facts_keys.insert(header.facts_key.to_bytes(), header.stream);
+        }
+        for claim in &header.claims {
+            self.fold_claim(*claim, header.stream);
+        }
+        for secret in &header.secrets {
+            self.spend(secret.key);
+        }
+        if let Some(command) = header.command {
+            let last = Position(header.position.0 + u64::from(header.group.count - 1 - header.group.index));
+            self.commands.insert(command, Command { request: header.request, first: header.position, last });
+            self.command_ages.push_back((header.recorded_at, command));
+        }
+        self.forget_commands(header.recorded_at);
+        self.tree.push(record.leaf());
+        (self.head, self.recorded_at, self.epoch) = (header.position, header.recorded_at, Some(header.epoch));
+    }
+
+    fn fold_claim(&mut self, claim: ClaimOp, stream: StreamId) {
+        match claim {
+            ClaimOp::Take(hash) => drop(self.claims.insert(hash, stream)),
+            // Only the holder frees: a late result must not free what was taken anew.
+            ClaimOp::Free(hash) if self.claims.get(&hash) == Some(&stream) => drop(self.claims.remove(&hash)),
+            ClaimOp::Free(_) => {}
+        }
+    }
+
+    fn spend(&mut self, key: KeyId) {
+        let words = Arc::make_mut(self.spent.entry(key.batch).or_default());
+        let word = key.slot as usize / 64;
+        if words.len() <= word {
+            words.resize(word + 1, 0);
+        }
+        if let Some(word) = words.get_mut(word) {
+            *word |= 1 << (key.slot % 64);
+        }
+    }
+
+    fn forget_commands(&mut self, now: Moment) {
+        while let Some((at, hash)) = self.command_ages.front().copied() {
+            if at.plus_seconds(REMEMBER_COMMANDS) >= now {
+                break;
+            }
+            self.command_ages.pop_front();
+            self.commands.remove(&hash);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The sequencer: takes what waits, checks it, gives seats, appends one block, shows it to the views, answers all.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::block::{Admitted, admit};
+use super::{AppendError, EventLog, Index, LogError, MAX_BLOCK_BYTES, MAX_BLOCK_RECORDS, MAX_QUEUE};
+use crate::kernel::{Clock, Expected, Guard, Moment, Position, Refusal};
+use crate::seal::{Draft, Record};
+
+/// How many records are read at once to catch up.
+const READ: usize = 4096;
+/// How often a block of unknown outcome is sent again.
+const RETRIES: u32 = 3;
+/// How far the wall clock may run ahead of the steady one, in milliseconds.
+const MAX_LEAP: i64 = 3_600_000;
+
+/// Sees every record in order, once, before its writer is answered.
+pub trait Subscriber: Send + Sync {
+    /// Takes the next records; `opened` holds the facts of those whose writer was here, so that they need not be opened again.
+    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>]);
+}
+
+/// Events to append as one.
+pub struct Submission {
+    /// Sealed, in order.
+    pub drafts: Vec<Draft>,
+    /// What each was decided on.
+    pub expected: Vec<Expected>,
+    /// The facts of each, open.
+    pub opened: Vec<Arc<[u8]>>,
+    /// Streams that must not have moved.
+    pub guards: Vec<Guard>,
+}
+
+/// Where a submission stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its first event.
+    pub first: Position,
+    /// Its last event.
+    pub last: Position,
+    /// Whether it stood there already, under the same command id.
+    pub repeated: bool,
+}
+
+/// Why a submission does not stand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// A rule said no; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many wait; nothing was written.
+    #[error("too many writes are waiting (the limit is {MAX_QUEUE})")]
+    Busy,
+    /// Larger than a block; nothing was written.
+    #[error("larger than one block: {what} (the limit is {limit})")]
+    TooLarge {
+        /// Records or bytes.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// The log takes no writes; nothing was written.
+    #[error("the log takes no writes: {0}")]
+    Unavailable(String),
+    /// It may or may not have been written.
+    #[error("it is unknown whether this was written: {0}")]
+    Unknown(String),
+    /// The wall clock leapt ahead by more than an hour; nothing is written until an operator confirms the time.
+    #[error("the clock leapt ahead by more than an hour: confirm the time before writing")]
+    ClockLeapt,
+}
+
+type Answer = oneshot::Sender<Result<Appended, SubmitError>>;
+
+enum Message {
+    Submit(Submission, Answer),
+    Snapshot(oneshot::Sender<Index>),
+    ConfirmClock(oneshot::Sender<()>),
+}
+
+/// A handle to the running sequencer. It ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Sequencer {
+    queue: mpsc::Sender<Message>,
+    head: watch::Receiver<Position>,
+}
+
+impl Sequencer {
+    /// Catches up from the engine, showing each record to the subscriber, and then takes submissions.
+    pub async fn start(engine: Arc<dyn EventLog>, clock: Arc<dyn Clock>, subscriber: Arc<dyn Subscriber>, from: Index) -> Result<Self, LogError> {
+        let (queue, waiting) = mpsc::channel(MAX_QUEUE);
+        let (seen, head) = watch::channel(from.head());
+        let started = (clock.now(), clock.steady_millis());
+        let mut core = Core { engine, clock, subscriber, index: from, started, stopped: None, seen };
+        core.catch_up().await?;
+        tokio::spawn(core.run(waiting));
+        Ok(Self { queue, head })
+    }
+
+    /// Appends all of it or nothing, and answers when it is durable and the subscriber has it.
+    pub async fn submit(&self, submission: Submission) -> Result<Appended, SubmitError> {
+        let bytes: usize = submission.drafts.iter().map(Draft::size).sum();
+        if submission.drafts.len() > MAX_BLOCK_RECORDS {
+            return Err(SubmitError::TooLarge { what: "records", limit: MAX_BLOCK_RECORDS });
+        }
+        if bytes > MAX_BLOCK_BYTES {
+            return Err(SubmitError::TooLarge { what: "bytes", limit: MAX_BLOCK_BYTES });
+        }
+        if submission.drafts.is_empty() || [submission.expected.len(), submission.opened.len()] != [submission.drafts.len(); 2] {
+            return Err(SubmitError::Unavailable("a submission has one expectation and one text of facts per event, and at least one event".into()));
+        }
+        let (answer, result) = oneshot::channel();
+        self.queue.try_send(Message::Submit(submission, answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable("the sequencer has stopped".into()),
+        })?;
+        result.await.unwrap_or_else(|_| Err(SubmitError::Unknown("the sequencer has stopped".into())))
+    }
+
+    /// The last position that the subscriber has, and a wake-up when it grows.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    /// The index as it stands between two blocks; `None` when the sequencer has stopped.
+    pub async fn index(&self) -> Option<Index> {
+        let (answer, result) = oneshot::channel();
+        self.queue.send(Message::Snapshot(answer)).await.ok()?;
+        result.await.ok()
+    }
+
+    /// An operator says that the wall clock is right.
+    pub async fn confirm_clock(&self) {
+        let (answer, result) = oneshot::channel();
+        if self.queue.send(Message::ConfirmClock(answer)).await.is_ok() {
+            drop(result.await);
+        }
+    }
+}
+
+struct Core {
+    engine: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    subscriber: Arc<dyn Subscriber>,
+    index: Index,
+    started: (Moment, u64),
+    stopped: Option<String>,
+    seen: watch::Sender<Position>,
+}
+
+/// A block that is being gathered: its records, and who waits for what.
+#[derive(Default)]
+struct Block {
+    records: Vec<Record>,
+    opened: Vec<Option<Arc<[u8]>>>,
+    bytes: usize,
+    waiting: Vec<(Submission, Answer, Result<Appended, SubmitError>)>,
+}
+
+impl Core {
+    async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let mut waiting = VecDeque::new();
+        while let Some(message) = queue.recv().await {
+            self.take(message, &mut waiting);
+            while !waiting.is_empty() {
+                while let Ok(message) = queue.try_recv() {
+                    self.take(message, &mut waiting);
+                }
+                self.write_block(&mut waiting).await;
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message, waiting: &mut VecDeque<(Submission, Answer)>) {
+        match message {
+            Message::Submit(submission, answer) => waiting.push_back((submission, answer)),
+            Message::Snapshot(answer) => drop(answer.send(self.index.clone())),
+            Message::ConfirmClock(answer) => {
+                self.started = (self.clock.now(), self.clock.steady_millis());
+                let _gone = answer.send(());
+            }
+        }
+    }
+
+    /// Gathers one block from the front of the queue, appends it, and answers.
+    async fn write_block(&mut self, waiting: &mut VecDeque<(Submission, Answer)>) {
+        let Some(now) = self.may_write(waiting) else { return };
+        let mut after = self.index.clone();
+        let mut block = gather(&mut after, waiting, now);
+        if block.records.is_empty() {
+            return answer_all(block.waiting);
+        }
+        let records: Arc<[Record]> = std::mem::take(&mut block.records).into();
+        match self.append(Arc::clone(&records)).await {
+            Ok(()) => {
+                self.index = after;
+                self.subscriber.fold(&records, &block.opened);
+                self.seen.send_replace(self.index.head());
+                answer_all(block.waiting);
+            }
+            Err(AppendError::HeadMoved) => self.check_again(block, waiting).await,
+            // Also those that were refused: their refusal may have rested on what was not written.
+            Err(AppendError::Refused(cause)) => fail_all(block.waiting, &SubmitError::Unavailable(cause)),
+            Err(AppendError::Unknown(cause)) => {
+                self.stopped = Some(cause.clone());
+                fail_all(block.waiting, &SubmitError::Unknown(cause));
+            }
+        }
+    }
+
+    /// The time of the next block; otherwise all who wait are told why nothing is written.
+    fn may_write(&self, waiting: &mut VecDeque<(Submission, Answer)>) -> Option<Moment> {
+        let now = self.clock.now();
+        let steady = i64::try_from(self.clock.steady_millis() - self.started.1).unwrap_or(i64::MAX);
+        let error = match &self.stopped {
+            Some(cause) => SubmitError::Unavailable(format!("no writes until restarted, after: {cause}")),
+            None if now.millis() - self.started.0.millis() > steady.saturating_add(MAX_LEAP) => SubmitError::ClockLeapt,
+            None => return Some(now),
+        };
+        for (_, answer) in waiting.drain(..) {
+            drop(answer.send(Err(error.clone())));
+        }
+        None
+    }
+
+    /// Another node wrote: takes its records in, and puts the block's submissions back to the front of the queue.
+    async fn check_again(&mut self, block: Block, waiting: &mut VecDeque<(Submission, Answer)>) {
+        let head = self.index.head();
+        let moved = self.catch_up().await.map_err(|error| error.to_string());
+        let moved =
+            moved.and_then(|()| if self.index.head() > head { Ok(()) } else { Err("the engine says that the log moved on, and shows no record".into()) });
+        if let Err(cause) = moved {
+            self.stopped = Some(cause.clone());
+            return fail_all(block.waiting, &SubmitError::Unavailable(cause));
+        }
+        for (submission, answer, _) in block.waiting.into_iter().rev() {
+            waiting.push_front((submission, answer));
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), LogError> {
+        loop {
+            let records = self.engine.read(self.index.head(), READ).await?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in &records {
+                self.index.fold(record);
+            }
+            self.subscriber.fold(&records, &vec![None; records.len()]);
+            self.seen.send_replace(self.index.head());
+        }
+    }
+
+    /// Appends; an unknown outcome is made known by looking at what stands right after the head.
+    async fn append(&self, block: Arc<[Record]>) -> Result<(), AppendError> {
+        let head = self.index.head();
+        let mut result = self.engine.append(head, Arc::clone(&block)).await;
+        for _ in 0..RETRIES {
+            let Err(AppendError::Unknown(cause)) = result else { return result };
+            result = match self.engine.read(head, block.len()).await {
+                Ok(found) if found == *block => Ok(()),
+                Ok(found) if found.is_empty() => self.engine.append(head, Arc::clone(&block)).await,
+                Ok(_) => Err(AppendError::HeadMoved),
+                Err(error) => Err(AppendError::Unknown(format!("{cause}; then {error}"))),
+            };
+        }
+        result
+    }
+}
+
+/// Takes submissions from the front while they fit. What is refused waits with the block: the refusal may rest on what the block holds.
+fn gather(after: &mut Index, waiting: &mut VecDeque<(Submission, Answer)>, now: Moment) -> Block {
+    let mut block = Block::default();
+    while let Some((submission, _)) = waiting.front() {
+        let bytes: usize = submission.drafts.iter().map(Draft::size).sum();
+        if block.records.len() + submission.drafts.len() > MAX_BLOCK_RECORDS || block.bytes + bytes > MAX_BLOCK_BYTES {
+            break;
+        }
+        let Some((submission, answer)) = waiting.pop_front() else { break };
+        let result = match admit(after, &submission, now) {
+            Ok(Admitted::Records(records)) => {
+                let place = |record: Option<&Record>| record.map_or(Position::ZERO, |record| record.header().position);
+                let appended = Appended { first: place(records.first()), last: place(records.last()), repeated: false };
+                block.bytes += bytes;
+                block.records.extend(records);
+                block.opened.extend(submission.opened.iter().cloned().map(Some));
+                Ok(appended)
+            }
+            Ok(Admitted::Repeated { first, last }) => Ok(Appended { first, last, repeated: true }),
+            Err(error) => Err(error),
+        };
+        block.waiting.push((submission, answer, result));
+    }
+    block
+}
+
+fn answer_all(waiting: Vec<(Submission, Answer, Result<Appended, SubmitError>)>) {
+    for (_, answer, result) in waiting {
+        // A caller that went away loses its answer, not its event.
+        drop(answer.send(result));
+    }
+}
+
+fn fail_all(waiting: Vec<(Submission, Answer, Result<Appended, SubmitError>)>, error: &SubmitError) {
+    for (_, answer, _) in waiting {
+        drop(answer.send(Err(error.clone())));
+    }
+}

@@ -1,0 +1,235 @@
+//! The embedded engine: one SQLite file, one writer thread, a few readers.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{oneshot, watch};
+
+use super::writer::{Job, last_position, run};
+use super::{AppendError, BoxFuture, EventLog, LogError};
+use crate::kernel::{Moment, Position};
+use crate::seal::Record;
+
+const SCHEMA: &str = include_str!("../../schema/log.sql");
+/// The schema's number in `user_version`; each later change has a numbered file of its own.
+const SCHEMA_VERSION: i64 = 1;
+/// How many readers are kept for the next read.
+const IDLE_READERS: usize = 4;
+
+/// How hard a commit is pressed onto the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// Each commit is synced. The only one that keeps promise 8.
+    #[default]
+    Full,
+    /// Loses acknowledged commits on power loss. Only for the test that shows so.
+    Normal,
+}
+
+/// How to open the file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A VFS by name; the default one when absent. Only for tests.
+    pub vfs: Option<String>,
+    /// How hard to sync.
+    pub synchronous: Synchronous,
+    /// Whether only to read: for a replay beside a running server.
+    pub read_only: bool,
+}
+
+/// The log in one SQLite file.
+pub struct SqliteLog {
+    path: PathBuf,
+    options: Options,
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    head: watch::Sender<Position>,
+}
+
+impl SqliteLog {
+    /// Opens the file, making it and its table when they are missing (unless `read_only`).
+    pub fn open(path: &Path, options: Options) -> Result<Self, LogError> {
+        let connection = connect(path, &options).map_err(engine)?;
+        if !options.read_only {
+            prepare(&connection, &options)?;
+        }
+        let head = watch::Sender::new(last_position(&connection).map_err(engine)?);
+        let mut log = Self { path: path.to_owned(), options, jobs: None, thread: None, readers: Arc::default(), head };
+        if !log.options.read_only {
+            let (jobs, waiting) = mpsc::channel();
+            let head = log.head.clone();
+            let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || run(connection, &waiting, &head));
+            log.thread = Some(thread.map_err(|error| LogError::Engine(error.to_string()))?);
+            log.jobs = Some(jobs);
+        }
+        Ok(log)
+    }
+
+    async fn with_reader<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, LogError> + Send + 'static) -> Result<T, LogError> {
+        let (readers, path, options) = (Arc::clone(&self.readers), self.path.clone(), Options { read_only: true, ..self.options.clone() });
+        let task = tokio::task::spawn_blocking(move || {
+            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let reader = idle.map_or_else(|| connect(&path, &options).map_err(engine), Ok)?;
+            let result = work(&reader);
+            let mut idle = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_READERS {
+                idle.push(reader);
+            }
+            result
+        });
+        task.await.map_err(|error| LogError::Engine(error.to_string()))?
+    }
+}
+
+impl Drop for SqliteLog {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // The writer ends when its queue is empty; a panic in it was answered as `Unknown` already.
+            drop(thread.join());
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn engine(error: rusqlite::Error) -> LogError {
+    LogError::Engine(error.to_string())
+}
+
+fn connect(path: &Path, options: &Options) -> Result<Connection, rusqlite::Error> {
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if !options.read_only {
+        flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    }
+    let connection = match &options.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
+        None => Connection::open_with_flags(path, flags)?,
+    };
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "query_only", options.read_only)?;
+    Ok(connection)
+}
+
+/// Sets the writer's pragmas, reads them back, and makes the table.
+fn prepare(connection: &Connection, options: &Options) -> Result<(), LogError> {
+    let level = match options.synchronous {
+        Synchronous::Full => 2,
+        Synchronous::Normal => 1,
+    };
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(engine)?;
+    connection.pragma_update(None, "synchronous", level).map_err(engine)?;
+    let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(engine)?;
+    let numbers = [("synchronous", level), ("trusted_schema", 0), ("mmap_size", 0), ("query_only", 0)];
+    if journal != "wal" {
+        return Err(LogError::Engine(format!("the database does not hold journal_mode=WAL but {journal}")));
+    }
+    for (pragma, expected) in numbers {
+        // A build without mmap answers no row at all.
+        let actual: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0)).or_else(absent_is_zero).map_err(engine)?;
+        if actual != expected {
+            return Err(LogError::Engine(format!("the database does not hold {pragma}={expected} but {actual}")));
+        }
+    }
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(engine)?;
+    match version {
+        0 => connection.execute_batch(&format!("BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")).map_err(engine)?,
+        SCHEMA_VERSION => {}
+        newer => return Err(LogError::Engine(format!("the log has schema {newer}; this version knows {SCHEMA_VERSION}"))),
+    }
+    // A recovered WAL may have lost the padding after its last commit. Beginning a new one keeps the next append out of the sector that
+    // holds that commit, so that a second power cut cannot take it along.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(engine)
+}
+
+fn absent_is_zero(error: rusqlite::Error) -> Result<i64, rusqlite::Error> {
+    if error == rusqlite::Error::QueryReturnedNoRows { Ok(0) } else { Err(error) }
+}
+
+fn decode(position: i64, bytes: &[u8]) -> Result<Record, LogError> {
+    let position = Position(position.unsigned_abs());
+    let record = Record::decode(bytes).map_err(|error| LogError::Damaged { position, cause: error.to_string() })?;
+    if record.header().position == position { Ok(record) } else { Err(LogError::Damaged { position, cause: "the record is of another position".into() }) }
+}
+
+fn fetch_one(reader: &Connection, position: i64) -> Result<Option<Record>, LogError> {
+    let mut select = reader.prepare_cached("SELECT record FROM log WHERE position = ?1").map_err(engine)?;
+    let mut rows = select.query([position]).map_err(engine)?;
+    let Some(row) = rows.next().map_err(engine)? else { return Ok(None) };
+    let bytes = row.get_ref(0).and_then(|value| Ok(value.as_blob()?)).map_err(engine)?;
+    decode(position, bytes).map(Some)
+}
+
+fn read_after(reader: &Connection, after: i64, limit: usize) -> Result<Vec<Record>, LogError> {
+    let mut select = reader.prepare_cached("SELECT position, record FROM log WHERE position > ?1 ORDER BY position LIMIT ?2").map_err(engine)?;
+    let mut rows = select.query((after, i64::try_from(limit).unwrap_or(i64::MAX))).map_err(engine)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(engine)? {
+        let position = row.get(0).map_err(engine)?;
+        records.push(decode(position, row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(engine)?)?);
+    }
+    Ok(records)
+}
+
+/// The first record at or after a position: positions may have a gap where a restore cut the history.
+fn at_or_after(reader: &Connection, position: i64) -> Result<Option<Record>, LogError> {
+    read_after(reader, position - 1, 1).map(|records| records.into_iter().next())
+}
+
+/// Binary search: `recorded_at` never decreases along the log, so it needs no index.
+fn seek_before(reader: &Connection, instant: Moment) -> Result<Position, LogError> {
+    let (mut low, mut high) = (1, i64::try_from(last_position(reader).map_err(engine)?.0).unwrap_or(i64::MAX) + 1);
+    let mut found = Position::ZERO;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match at_or_after(reader, middle)? {
+            Some(record) if record.header().recorded_at < instant => {
+                found = record.header().position;
+                low = i64::try_from(found.0).unwrap_or(i64::MAX) + 1;
+            }
+            _ => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+fn row_id(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
+impl EventLog for SqliteLog {
+    fn append(&self, head: Position, block: Arc<[Record]>) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(async move {
+            let (answer, result) = oneshot::channel();
+            let jobs = self.jobs.as_ref().ok_or_else(|| AppendError::Refused("the log is open for reading only".into()))?;
+            jobs.send(Job { head, block, answer }).map_err(|_| AppendError::Refused("the writer has stopped".into()))?;
+            result.await.unwrap_or_else(|_| Err(AppendError::Unknown("the writer has stopped".into())))
+        })
+    }
+
+    fn read(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+        Box::pin(self.with_reader(move |reader| read_after(reader, row_id(after), limit)))
+    }
+
+    fn fetch<'a>(&'a self, at: &'a [Position]) -> BoxFuture<'a, Result<Vec<Record>, LogError>> {
+        let at: Vec<i64> = at.iter().map(|position| row_id(*position)).collect();
+        Box::pin(self.with_reader(move |reader| {
+            let found: Result<Vec<Option<Record>>, LogError> = at.iter().map(|position| fetch_one(reader, *position)).collect();
+            Ok(found?.into_iter().flatten().collect())
+        }))
+    }
+
+    fn seek(&self, instant: Moment) -> BoxFuture<'_, Result<Position, LogError>> {
+        Box::pin(self.with_reader(move |reader| seek_before(reader, instant)))
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+}
