@@ -4,6 +4,7 @@
 
 pub mod credentials;
 pub mod kernel;
+pub mod keyring;
 pub mod log;
 pub mod oauth;
 pub mod seal;

@@ -5,6 +5,7 @@
 mod credentials_connector;
 mod fixed;
 mod fixed_clock;
+mod keyring;
 mod log_bench;
 mod log_contract;
 mod log_powerloss;

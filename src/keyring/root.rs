@@ -1,0 +1,93 @@
+//! Where the root key comes from. Further providers are further implementations of the trait.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64ct::{Base64, Encoding};
+use zeroize::Zeroizing;
+
+use super::KeyringError;
+use crate::kernel::{Random, VaultId};
+use crate::seal::Key;
+
+const TITLE: &str = "keyledger root key v1";
+/// A key file has three short lines.
+const MAX_FILE: u64 = 1024;
+
+/// Gives the root key of a vault.
+pub trait RootKeyProvider {
+    /// The key, for this vault only.
+    fn root_key(&self, vault: VaultId) -> Result<Key, KeyringError>;
+}
+
+/// A file of mode 0600 outside the data directory: title, vault id and 32 bytes in base64, a line each.
+pub struct KeyFile {
+    path: PathBuf,
+}
+
+impl KeyFile {
+    /// At a place of choice.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// `$XDG_CONFIG_HOME/keyledger/<vault id>.key`, or the same below `$HOME/.config`.
+    pub fn default_for(vault: VaultId) -> Result<Self, KeyringError> {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+        let config = config.ok_or_else(|| KeyringError::Io("neither XDG_CONFIG_HOME nor HOME is set: name the file with --root-key-file".into()))?;
+        Ok(Self { path: config.join("keyledger").join(format!("{vault}.key")) })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the file with a fresh key. It must not exist, and must not lie in the data directory: whoever copies that must not get both.
+    pub fn create(&self, vault: VaultId, data: &Path, random: &dyn Random) -> Result<Key, KeyringError> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        if data.exists() && fs::canonicalize(folder)?.starts_with(fs::canonicalize(data)?) {
+            return Err(self.problem("lies in the data directory: choose another place, so that a copy of the data does not hold its key"));
+        }
+        let key = Key::random(random);
+        let text = Zeroizing::new(format!("{TITLE}\n{vault}\n{}\n", *Zeroizing::new(Base64::encode_string(key.expose()))));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        File::open(folder)?.sync_all()?;
+        Ok(key)
+    }
+
+    fn problem(&self, problem: &str) -> KeyringError {
+        KeyringError::RootKey { path: self.path.clone(), problem: problem.to_owned() }
+    }
+}
+
+impl RootKeyProvider for KeyFile {
+    fn root_key(&self, vault: VaultId) -> Result<Key, KeyringError> {
+        let file = File::open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
+        if file.metadata()?.mode() & 0o077 != 0 {
+            return Err(self.problem("others may read it: run chmod 600 on it"));
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.take(MAX_FILE).read_to_string(&mut text).map_err(|_| self.problem("is no root key file"))?;
+        let mut lines = text.lines();
+        let (Some(TITLE), Some(id), Some(encoded), None) = (lines.next(), lines.next(), lines.next(), lines.next()) else {
+            return Err(self.problem("is no root key file"));
+        };
+        if id != vault.to_string() {
+            return Err(self.problem(&format!("is of another vault; this one is {vault}")));
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        match Base64::decode(encoded, key.as_mut()) {
+            Ok(read) if read.len() == 32 => Ok(Key::new(*key)),
+            _ => Err(self.problem("does not hold 32 bytes in base64")),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The keyring of the embedded vault: two SQLite files in the data directory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::types::Value;
+
+use super::file::Table;
+use super::pair::Pair;
+use super::slots::{Batch, Mint, Pool, without};
+use super::{BATCH, Keyring, KeyringError, Purpose, PurposeKey, RootKeyProvider};
+use crate::kernel::{KeyId, Random, TenantId, VaultId};
+use crate::seal::{Key, WrapOf, derive};
+
+/// How many batches are kept for reading, 27 KiB each.
+const CACHED: usize = 256;
+const VAULT: &str = "vault";
+
+/// What a keyring is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To serve: repairs, mints and destroys.
+    Serve,
+    /// To read, beside a running server.
+    Read,
+}
+
+/// Keys in `keyring.db` and `keyring-copy.db`.
+pub struct SqliteKeyring {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    vault: VaultId,
+    epoch: u32,
+    run: [u8; 16],
+    random: Arc<dyn Random>,
+    /// Held while the files are written: minting ahead and destroying do not cross.
+    files: Mutex<Pair>,
+    wrapping: Mutex<HashMap<TenantId, BTreeMap<u32, Key>>>,
+    purposes: Mutex<HashMap<(TenantId, &'static str), PurposeKey>>,
+    pools: Mutex<HashMap<TenantId, Pools>>,
+    cache: Mutex<HashMap<[u8; 12], Arc<Batch>>>,
+}
+
+#[derive(Default)]
+struct Pools {
+    current: Option<Pool>,
+    next: Option<Pool>,
+    minting: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SqliteKeyring {
+    /// Makes the files and the system tenant's keys.
+    pub fn create(folder: &Path, vault: VaultId, root: &Key, random: Arc<dyn Random>) -> Result<Self, KeyringError> {
+        let mut files = Pair::create(folder)?;
+        let row = vec![Value::Text(VAULT.into()), Value::Blob(vault.0.to_vec())];
+        files.put(&[(Table::named("meta")?, &row)])?;
+        let inner = Inner::new(vault, 1, files, random);
+        inner.make_tenant(TenantId::SYSTEM, root, &Purpose::VAULT)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens the files; `repairs` tells in words what was mended.
+    pub fn open(folder: &Path, root: &dyn RootKeyProvider, mode: Mode, epoch: u32, random: Arc<dyn Random>) -> Result<(Self, Vec<String>), KeyringError> {
+        let (files, repairs) = match mode {
+            Mode::Serve => Pair::open(folder)?,
+            Mode::Read => (Pair::open_read_only(folder)?, Vec::new()),
+        };
+        let vault = read_vault(&files)?;
+        let root = root.root_key(vault)?;
+        let inner = Inner::new(vault, epoch, files, random);
+        inner.load(&root)?;
+        Ok((Self { inner: Arc::new(inner) }, repairs))
+    }
+
+    /// Whose keyring lies there; needs no key.
+    pub fn vault_at(folder: &Path) -> Result<VaultId, KeyringError> {
+        read_vault(&Pair::open_read_only(folder)?)
+    }
+
+    /// Makes a tenant's keys unless it has them. Only here is the root key needed, so it is given and not kept.
+    pub fn ensure_tenant(&self, tenant: TenantId, root: &Key) -> Result<(), KeyringError> {
+        if lock(&self.inner.wrapping).contains_key(&tenant) { Ok(()) } else { self.inner.make_tenant(tenant, root, &[Purpose::Claims]) }
+    }
+}
+
+fn read_vault(files: &Pair) -> Result<VaultId, KeyringError> {
+    match files.get(Table::named("meta")?, &[Value::Text(VAULT.into())])?.as_deref() {
+        Some([_, Value::Blob(id)]) => id.as_slice().try_into().map(VaultId).map_err(|_| KeyringError::Damaged("the vault id".into())),
+        _ => Err(KeyringError::Damaged("the vault id is whole in neither copy".into())),
+    }
+}
+
+impl Inner {
+    fn new(vault: VaultId, epoch: u32, files: Pair, random: Arc<dyn Random>) -> Self {
+        let run = random.array();
+        Self {
+            vault,
+            epoch,
+            run,
+            random,
+            files: Mutex::new(files),
+            wrapping: Mutex::default(),
+            purposes: Mutex::default(),
+            pools: Mutex::default(),
+            cache: Mutex::default(),
+        }
+    }
+
+    /// Opens all wrapping and purpose keys: there are few, and they stay in memory.
+    fn load(&self, root: &Key) -> Result<(), KeyringError> {
+        let files = lock(&self.files);
+        for row in files.all(Table::named("wrapping_keys")?)? {
+            let (tenant, version, wrapped) = wrapping_row(&row)?;
+            let what = WrapOf::TenantKey { vault: self.vault, tenant, version };
+            let key = derive::unwrap(root, what, wrapped).map_err(|_| KeyringError::WrongRootKey)?;
+            lock(&self.wrapping).entry(tenant).or_default().insert(version, key);
+        }
+        for row in files.all(Table::named("purpose_keys")?)? {
+            let [Value::Blob(id), Value::Blob(tenant), Value::Text(purpose), Value::Integer(version), Value::Blob(wrapped)] = row.as_slice() else {
+                return Err(KeyringError::Damaged("a purpose key has fields of other types".into()));
+            };
+            let (id, tenant) = (sixteen(id)?, TenantId(sixteen(tenant)?));
+            let known = Purpose::VAULT.into_iter().chain([Purpose::Claims]).find(|known| known.name() == purpose);
+            let known = known.ok_or_else(|| KeyringError::Damaged(format!("a key with the purpose {purpose}")))?;
+            let wrapping = self.wrapping_key(tenant, u32::try_from(*version).unwrap_or(0))?;
+            let what = WrapOf::Purpose { vault: self.vault, tenant, purpose, id };
+            let key = derive::unwrap(&wrapping, what, wrapped).map_err(|_| KeyringError::Damaged(format!("the {purpose} key")))?;
+            lock(&self.purposes).insert((tenant, known.name()), PurposeKey { id, key });
+        }
+        Ok(())
+    }
+
+    fn wrapping_key(&self, tenant: TenantId, version: u32) -> Result<Key, KeyringError> {
+        lock(&self.wrapping).get(&tenant).and_then(|versions| versions.get(&version)).map(Key::duplicate).ok_or(KeyringError::UnknownTenant(tenant))
+    }
+
+    /// A tenant's wrapping key, purpose keys and first batch, in one transaction per file.
+    fn make_tenant(&self, tenant: TenantId, root: &Key, purposes: &[Purpose]) -> Result<(), KeyringError> {
+        let (version, random) = (1, &*self.random);
+        let wrapping = Key::random(random);
+        let wrapped = derive::wrap(root, WrapOf::TenantKey { vault: self.vault, tenant, version }, &wrapping, random);
+        let row = vec![Value::Blob(tenant.0.to_vec()), Value::Integer(1), Value::Blob(wrapped.to_vec())];
+        let mut rows = vec![(Table::named("wrapping_keys")?, row)];
+        let mut made = Vec::new();
+        // The system tenant owns streams as well, so it has a claims key of its own.
+        let all = purposes.iter().chain([&Purpose::Claims].into_iter().filter(|_| !purposes.contains(&Purpose::Claims)));
+        for purpose in all {
+            let (id, key, name) = (random.array::<16>(), Key::random(random), purpose.name());
+            let wrapped = derive::wrap(&wrapping, WrapOf::Purpose { vault: self.vault, tenant, purpose: name, id }, &key, random);
+            let fields =
+                vec![Value::Blob(id.to_vec()), Value::Blob(tenant.0.to_vec()), Value::Text(name.into()), Value::Integer(1), Value::Blob(wrapped.to_vec())];
+            rows.push((Table::named("purpose_keys")?, fields));
+            made.push((name, PurposeKey { id, key }));
+        }
+        let (pool, row) = self.mint_of(tenant, version).batch(&wrapping, random);
+        rows.push((Table::named("batches")?, row));
+        lock(&self.files).put(&rows.iter().map(|(table, row)| (*table, row)).collect::<Vec<_>>())?;
+        lock(&self.wrapping).entry(tenant).or_default().insert(version, wrapping);
+        lock(&self.purposes).extend(made.into_iter().map(|(name, key)| ((tenant, name), key)));
+        lock(&self.pools).entry(tenant).or_default().current = Some(pool);
+        Ok(())
+    }
+
+    fn mint_of(&self, tenant: TenantId, version: u32) -> Mint {
+        Mint { vault: self.vault, tenant, version, epoch: self.epoch, run: self.run }
+    }
+
+    fn mint(&self, tenant: TenantId) -> Result<Pool, KeyringError> {
+        let newest = lock(&self.wrapping).get(&tenant).and_then(|versions| versions.last_key_value().map(|(version, key)| (*version, key.duplicate())));
+        let (version, wrapping) = newest.ok_or(KeyringError::UnknownTenant(tenant))?;
+        let (pool, row) = self.mint_of(tenant, version).batch(&wrapping, &*self.random);
+        lock(&self.files).put(&[(Table::named("batches")?, &row)])?;
+        Ok(pool)
+    }
+
+    /// Mints the next batch on a thread of its own; whether that has begun.
+    fn mint_ahead(self: &Arc<Self>, tenant: TenantId) -> bool {
+        let inner = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("keyring-mint".into()).spawn(move || {
+            let minted = inner.mint(tenant);
+            let mut pools = lock(&inner.pools);
+            let pools = pools.entry(tenant).or_default();
+            pools.minting = false;
+            // When it failed, the next caller without a slot mints itself and is told why it cannot.
+            pools.next = minted.ok().or_else(|| pools.next.take());
+        });
+        thread.is_ok()
+    }
+
+    fn batch(&self, id: KeyId) -> Result<Arc<Batch>, KeyringError> {
+        if let Some(batch) = lock(&self.cache).get(&id.batch) {
+            return Ok(Arc::clone(batch));
+        }
+        // The files stay locked until the cache holds the batch: a destruction in between would be forgotten.
+        let files = lock(&self.files);
+        let row = files.get(Table::named("batches")?, &[Value::Blob(id.batch.to_vec())])?.ok_or(KeyringError::Missing(id))?;
+        let batch = Arc::new(Batch::of(row)?);
+        let mut cache = lock(&self.cache);
+        if cache.len() >= CACHED {
+            cache.clear();
+        }
+        cache.insert(id.batch, Arc::clone(&batch));
+        Ok(batch)
+    }
+}
+
+fn sixteen(bytes: &[u8]) -> Result<[u8; 16], KeyringError> {
+    bytes.try_into().map_err(|_| KeyringError::Damaged("an id is not 16 bytes long".into()))
+}
+
+fn wrapping_row(row: &[Value]) -> Result<(TenantId, u32, &[u8]), KeyringError> {
+    match row {
+        [Value::Blob(tenant), Value::Integer(version), Value::Blob(wrapped)] => Ok((TenantId(sixteen(tenant)?), u32::try_from(*version).unwrap_or(0), wrapped)),
+        _ => Err(KeyringError::Damaged("a wrapping key has fields of other types".into())),
+    }
+}
+
+impl Keyring for SqliteKeyring {
+    fn vault(&self) -> VaultId {
+        self.inner.vault
+    }
+
+    fn purpose(&self, tenant: TenantId, purpose: Purpose) -> Result<PurposeKey, KeyringError> {
+        let owner = if purpose == Purpose::Claims { tenant } else { TenantId::SYSTEM };
+        let purposes = lock(&self.inner.purposes);
+        let found = purposes.get(&(owner, purpose.name())).ok_or(KeyringError::UnknownTenant(owner))?;
+        Ok(PurposeKey { id: found.id, key: found.key.duplicate() })
+    }
+
+    fn take(&self, tenant: TenantId) -> Result<(KeyId, Key), KeyringError> {
+        loop {
+            {
+                let mut pools = lock(&self.inner.pools);
+                let pools = pools.entry(tenant).or_default();
+                if pools.current.as_ref().is_none_or(|pool| pool.left() == 0) {
+                    pools.current = pools.next.take();
+                }
+                if let Some(current) = &mut pools.current {
+                    let start = current.left() <= BATCH as usize / 2 && pools.next.is_none() && !pools.minting;
+                    pools.minting |= start && self.inner.mint_ahead(tenant);
+                    if let Some(taken) = current.take() {
+                        return Ok(taken);
+                    }
+                }
+            }
+            let minted = self.inner.mint(tenant)?;
+            lock(&self.inner.pools).entry(tenant).or_default().next.get_or_insert(minted);
+        }
+    }
+
+    fn key(&self, tenant: TenantId, id: KeyId) -> Result<Key, KeyringError> {
+        let batch = self.inner.batch(id)?;
+        if batch.tenant != tenant.0 {
+            return Err(KeyringError::Missing(id));
+        }
+        let wrapping = self.inner.wrapping_key(tenant, batch.version)?;
+        let what = WrapOf::Slot { vault: self.inner.vault, tenant, key: id };
+        derive::unwrap(&wrapping, what, batch.wrapped(id)?).map_err(|_| KeyringError::Damaged(format!("key {id} does not open")))
+    }
+
+    fn destroy(&self, keys: &[KeyId]) -> Result<(), KeyringError> {
+        let mut by_batch: BTreeMap<[u8; 12], Vec<KeyId>> = BTreeMap::new();
+        for key in keys {
+            by_batch.entry(key.batch).or_default().push(*key);
+        }
+        let mut files = lock(&self.inner.files);
+        for (batch, keys) in by_batch {
+            let table = Table::named("batches")?;
+            let row = files.get(table, &[Value::Blob(batch.to_vec())])?;
+            if let Some(changed) = row.and_then(|row| without(&row, &keys)) {
+                files.put(&[(table, &changed)])?;
+            }
+            lock(&self.inner.cache).remove(&batch);
+        }
+        Ok(())
+    }
+}
