@@ -8,3 +8,5 @@ pub mod keyring;
 pub mod log;
 pub mod oauth;
 pub mod seal;
+pub mod vault;
+pub mod views;

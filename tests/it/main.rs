@@ -14,3 +14,5 @@ mod oauth_request;
 mod seal_merkle;
 mod seal_record;
 mod tidy;
+mod vault;
+mod vault_bench;

@@ -1,7 +1,8 @@
 //! The rules of connections, as a table of state and command.
 
+use super::evolve::made;
 use super::settings::{missing_for_authorization, phase, sort};
-use super::{Changes, Command, Connection, Context, Event, Outcome, Phase, State, Tokens};
+use super::{Changes, Command, Connection, Context, Event, Key, Outcome, Phase, State, Tokens};
 use crate::credentials::connector::GrantType;
 use crate::credentials::Sealing;
 use crate::kernel::{Claim, Fingerprint, MAX_SECRET, Plan, Position, Refusal, Secret, SecretRef, StreamId, Version, Write};
@@ -42,6 +43,12 @@ fn initial_phase(context: &Context<'_>) -> Phase {
     let connector = context.connector;
     let nothing_needed = connector.form_fields.iter().all(|field| !field.required);
     if connector.auth_type != AuthType::Oauth2 && nothing_needed { Phase::Callable } else { Phase::Added }
+}
+
+/// The state of a connection that the same plan makes.
+#[must_use]
+pub fn fresh(key: Key, consumer: StreamId, context: &Context<'_>) -> State {
+    State::Live(Box::new(made(key, consumer, initial_phase(context), context.now)))
 }
 
 /// The connection as it will be, to tell where it will stand. The references are placeholders: only their presence counts.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Connection, Event, Failure, Part, Phase, State, Written};
-use crate::kernel::{Class, Header, Json, Moment};
+use super::{Connection, Event, Failure, Key, Part, Phase, State, Written};
+use crate::kernel::{Class, Header, Json, Moment, StreamId};
 
 impl Written {
     /// Nothing written, at this phase.
@@ -16,24 +16,7 @@ impl Written {
 #[must_use]
 pub fn evolve(state: State, header: &Header, event: Event) -> State {
     match (event, state) {
-        (Event::Created { key, consumer, phase }, _) => State::Live(Box::new(Connection {
-            key,
-            consumer,
-            phase,
-            enabled: true,
-            settings: BTreeMap::new(),
-            sealed: BTreeMap::new(),
-            metadata: None,
-            configuration: None,
-            custom_mappings: None,
-            access: None,
-            refresh: None,
-            scope: None,
-            flight: None,
-            failure: None,
-            created_at: header.recorded_at,
-            updated_at: header.recorded_at,
-        })),
+        (Event::Created { key, consumer, phase }, _) => State::Live(Box::new(made(key, consumer, phase, header.recorded_at))),
         (Event::Deleted, State::Live(live)) => State::Deleted { at: header.recorded_at, key: live.key },
         (event, State::Live(mut live)) => {
             apply(&mut live, header, event);
@@ -43,6 +26,28 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
             State::Live(live)
         }
         (_, state) => state,
+    }
+}
+
+/// A connection that has nothing yet.
+pub(super) fn made(key: Key, consumer: StreamId, phase: Phase, at: Moment) -> Connection {
+    Connection {
+        key,
+        consumer,
+        phase,
+        enabled: true,
+        settings: BTreeMap::new(),
+        sealed: BTreeMap::new(),
+        metadata: None,
+        configuration: None,
+        custom_mappings: None,
+        access: None,
+        refresh: None,
+        scope: None,
+        flight: None,
+        failure: None,
+        created_at: at,
+        updated_at: at,
     }
 }
 

@@ -4,7 +4,7 @@ mod decide;
 mod evolve;
 mod settings;
 
-pub use decide::decide;
+pub use decide::{decide, fresh};
 pub use evolve::evolve;
 pub use settings::MASK;
 

@@ -109,6 +109,10 @@ pub enum State {
     Deleted {
         /// When.
         at: Moment,
+        /// The application that it belonged to.
+        app: String,
+        /// Its id within the application.
+        consumer: String,
     },
 }
 
@@ -153,7 +157,7 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
             live.connections.remove(&connection);
             State::Live(live)
         }
-        (Event::Deleted, _) => State::Deleted { at: header.recorded_at },
+        (Event::Deleted, State::Live(live)) => State::Deleted { at: header.recorded_at, app: live.app, consumer: live.consumer },
         (_, state) => state,
     }
 }

@@ -1,0 +1,105 @@
+//! The shell around the pure core: it proves, loads, decides, seals, appends, and only then answers.
+
+pub mod access;
+mod execute;
+mod genesis;
+pub mod plans;
+mod reveal;
+mod sealer;
+
+use std::sync::Arc;
+
+pub use execute::{Answer, Command, Given};
+pub use genesis::{Genesis, begin};
+pub use sealer::{SealFailure, Sealer};
+
+use crate::credentials::FactsError;
+use crate::kernel::{Clock, Random, Refusal};
+use crate::keyring::{Keyring, KeyringError};
+use crate::log::{EventLog, Index, LogError, Sequencer, SubmitError};
+use crate::views::{FoldError, Live, Opener};
+
+/// Why a command or a query has no answer. A refusal is data for the caller; the rest goes to the log in full, and to the client in five words.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// A rule said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The log did not take it.
+    #[error(transparent)]
+    Submit(SubmitError),
+    /// A key is not to be had.
+    #[error(transparent)]
+    Key(#[from] KeyringError),
+    /// It could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealFailure),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A record cannot be opened.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// A state cannot be written.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The views stopped folding: nothing is decided on a state that may be stale.
+    #[error("the views have stopped: {0}")]
+    Stopped(String),
+}
+
+impl From<SubmitError> for VaultError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Refused(refusal) => Self::Refused(refusal),
+            other => Self::Submit(other),
+        }
+    }
+}
+
+/// A running vault.
+pub struct Vault {
+    log: Arc<dyn EventLog>,
+    keyring: Arc<dyn Keyring>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    opener: Arc<Opener>,
+    views: Arc<Live>,
+    sequencer: Sequencer,
+    sealer: Sealer,
+}
+
+impl Vault {
+    /// Folds the log into fresh views and begins to take commands. The log must have begun (see [`begin`]).
+    pub async fn start(log: Arc<dyn EventLog>, keyring: Arc<dyn Keyring>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, VaultError> {
+        let opener = Arc::new(Opener::new(Arc::clone(&keyring)));
+        let views = Arc::new(Live::new(Arc::clone(&opener)));
+        let subscriber = Arc::clone(&views) as Arc<dyn crate::log::Subscriber>;
+        let sequencer = Sequencer::start(Arc::clone(&log), Arc::clone(&clock), subscriber, Index::default()).await?;
+        if let Some(cause) = views.failure() {
+            return Err(VaultError::Stopped(cause));
+        }
+        let epoch = sequencer.index().await.and_then(|index| index.epoch());
+        let epoch = epoch.ok_or_else(|| VaultError::Stopped("the log is empty: it has not begun".into()))?;
+        let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
+        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer })
+    }
+
+    /// The read models, one consistent snapshot.
+    #[must_use]
+    pub fn views(&self) -> Arc<crate::views::Views> {
+        self.views.load()
+    }
+
+    /// The log, for reading.
+    #[must_use]
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.log
+    }
+
+    /// Opens records' facts.
+    #[must_use]
+    pub fn opener(&self) -> &Arc<Opener> {
+        &self.opener
+    }
+}

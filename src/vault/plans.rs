@@ -1,0 +1,138 @@
+//! Commands over several things, each one pure function: it asks every kind's `decide` and merges the plans.
+
+use super::execute::Given;
+use crate::credentials::connection::{self, Changes, Command, Key, Tokens};
+use crate::credentials::connector::Connector;
+use crate::credentials::{AnyEvent, AnyState, Subject, connector, consumer};
+use crate::kernel::{Guard, Json, Plan, Refusal, StreamId, TenantId, Version};
+use crate::views::Views;
+
+/// A thing's state and where it stands; absent things stand at version 0.
+fn subject(views: &Views, stream: StreamId) -> Subject {
+    Subject { stream, version: views.thing(stream).map_or(Version::ZERO, |entry| entry.content_version) }
+}
+
+fn connector_of<'a>(views: &'a Views, tenant: TenantId, key: &Key) -> Result<(Guard, &'a Connector), Refusal> {
+    let (id, connector) = views.connector(tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;
+    Ok((Guard { stream: id, expected: subject(views, id).version }, connector))
+}
+
+fn connection_state(views: &Views, stream: StreamId) -> connection::State {
+    match views.thing(stream).map(|entry| &entry.state) {
+        Some(AnyState::Connection(state)) => state.clone(),
+        _ => connection::State::Absent,
+    }
+}
+
+fn consumer_state(views: &Views, stream: StreamId) -> consumer::State {
+    match views.thing(stream).map(|entry| &entry.state) {
+        Some(AnyState::Consumer(state)) => state.clone(),
+        _ => consumer::State::Absent,
+    }
+}
+
+/// A connection that is there, or one that is made first (together with its consumer, if need be).
+pub fn upsert(given: &Given<'_>, tenant: TenantId, key: &Key, command: Command) -> Result<Plan<AnyEvent>, Refusal> {
+    let (guard, connector) = connector_of(given.views, tenant, key)?;
+    if let Some(stream) = given.views.connection(tenant, key) {
+        let context = connection::Context { subject: subject(given.views, stream), now: given.now, connector };
+        let plan = connection::decide(&context, &connection_state(given.views, stream), command)?;
+        return Ok(guarded(plan.map(AnyEvent::from), guard));
+    }
+    let (stream, mut plan) = (given.fresh(), Plan::nothing());
+    let owner = given.views.consumer(tenant, &key.app, &key.consumer);
+    let (owner, owner_state, owner_version) = if let Some(id) = owner {
+        (id, consumer_state(given.views, id), subject(given.views, id).version)
+    } else {
+        let id = given.fresh();
+        let create = consumer::Command::Create { app: key.app.clone(), consumer: key.consumer.clone(), metadata: None };
+        plan = plan.and(consumer::decide(Subject { stream: id, version: Version::ZERO }, &consumer::State::Absent, create)?.map(AnyEvent::from));
+        (id, new_consumer(key, given), Version(1))
+    };
+    let note = consumer::decide(Subject { stream: owner, version: owner_version }, &owner_state, consumer::Command::AddConnection(stream))?;
+    let context = connection::Context { subject: Subject { stream, version: Version::ZERO }, now: given.now, connector };
+    let create = connection::decide(&context, &connection::State::Absent, Command::Create { key: key.clone(), consumer: owner })?;
+    let made = connection::fresh(key.clone(), owner, &context);
+    let context = connection::Context { subject: Subject { stream, version: Version(1) }, ..context };
+    let then = connection::decide(&context, &made, command)?;
+    Ok(guarded(plan.and(note.map(AnyEvent::from)).and(create.map(AnyEvent::from)).and(then.map(AnyEvent::from)), guard))
+}
+
+fn guarded(mut plan: Plan<AnyEvent>, guard: Guard) -> Plan<AnyEvent> {
+    if !plan.writes.is_empty() {
+        plan.guards.push(guard);
+    }
+    plan
+}
+
+/// The state of a consumer that the same plan makes.
+fn new_consumer(key: &Key, given: &Given<'_>) -> consumer::State {
+    consumer::State::Live(consumer::Consumer {
+        app: key.app.clone(),
+        consumer: key.consumer.clone(),
+        metadata: None,
+        connections: std::collections::BTreeSet::new(),
+        created_at: given.now,
+        updated_at: given.now,
+    })
+}
+
+/// Tokens and settings come from elsewhere.
+pub fn import(given: &Given<'_>, tenant: TenantId, key: &Key, tokens: Tokens, changes: Changes) -> Result<Plan<AnyEvent>, Refusal> {
+    upsert(given, tenant, key, Command::Import { tokens, changes })
+}
+
+/// The caller changes what it may write.
+pub fn update(given: &Given<'_>, tenant: TenantId, key: &Key, changes: Changes) -> Result<Plan<AnyEvent>, Refusal> {
+    upsert(given, tenant, key, Command::Update(changes))
+}
+
+/// A connection goes, and its consumer takes note.
+pub fn delete_connection(given: &Given<'_>, tenant: TenantId, key: &Key) -> Result<Plan<AnyEvent>, Refusal> {
+    let stream = given.views.connection(tenant, key).ok_or(Refusal::NotFound)?;
+    let connection::State::Live(live) = connection_state(given.views, stream) else { return Err(Refusal::NotFound) };
+    let note = consumer::decide(subject(given.views, live.consumer), &consumer_state(given.views, live.consumer), consumer::Command::RemoveConnection(stream))?;
+    Ok(note.map(AnyEvent::from).and(remove(given, tenant, stream)?))
+}
+
+fn remove(given: &Given<'_>, tenant: TenantId, stream: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
+    let state = connection_state(given.views, stream);
+    let connection::State::Live(live) = &state else { return Err(Refusal::NotFound) };
+    let (_, connector) = connector_of(given.views, tenant, &live.key)?;
+    let context = connection::Context { subject: subject(given.views, stream), now: given.now, connector };
+    Ok(connection::decide(&context, &state, Command::Delete)?.map(AnyEvent::from))
+}
+
+/// A consumer goes, and its connections with it: exactly those that it lists.
+pub fn delete_consumer(given: &Given<'_>, tenant: TenantId, app: &str, id: &str) -> Result<Plan<AnyEvent>, Refusal> {
+    let stream = given.views.consumer(tenant, app, id).ok_or(Refusal::NotFound)?;
+    let state = consumer_state(given.views, stream);
+    let consumer::State::Live(live) = &state else { return Err(Refusal::NotFound) };
+    let plan = consumer::decide(subject(given.views, stream), &state, consumer::Command::Delete)?.map(AnyEvent::from);
+    live.connections.iter().try_fold(plan, |plan, connection| Ok(plan.and(remove(given, tenant, *connection)?)))
+}
+
+/// A consumer is made, or its metadata changes.
+pub fn put_consumer(given: &Given<'_>, tenant: TenantId, app: &str, id: &str, metadata: Option<Json>) -> Result<Plan<AnyEvent>, Refusal> {
+    let plan = if let Some(stream) = given.views.consumer(tenant, app, id) {
+        consumer::decide(subject(given.views, stream), &consumer_state(given.views, stream), consumer::Command::Update { metadata })?
+    } else {
+        let create = consumer::Command::Create { app: app.to_owned(), consumer: id.to_owned(), metadata };
+        consumer::decide(Subject { stream: given.fresh(), version: Version::ZERO }, &consumer::State::Absent, create)?
+    };
+    Ok(plan.map(AnyEvent::from))
+}
+
+/// A tenant's own connector is written: over its own, or beside the shipped one.
+pub fn put_connector(given: &Given<'_>, tenant: TenantId, new: Connector) -> Result<Plan<AnyEvent>, Refusal> {
+    let own = given.views.connector(tenant, &new.unified_api, &new.service_id).map(|(id, _)| id);
+    let own = own.and_then(|id| given.views.thing(id).filter(|entry| entry.tenant == tenant).map(|entry| (id, entry)));
+    let plan = match own {
+        Some((id, entry)) => match &entry.state {
+            AnyState::Connector(state) => connector::decide(subject(given.views, id), state, new)?,
+            _ => return Err(Refusal::NotFound),
+        },
+        None => connector::decide(Subject { stream: given.fresh(), version: Version::ZERO }, &connector::State::Absent, new)?,
+    };
+    Ok(plan.map(AnyEvent::from))
+}

@@ -1,0 +1,85 @@
+//! Reading secrets. Few may, and the event that says so is durable before the value leaves.
+
+use super::access::{Permission, Principal, Resource, authorize};
+use super::execute::Command;
+use super::{Vault, VaultError};
+use crate::credentials::api_key::{self, Token};
+use crate::credentials::connection::{self, Context};
+use crate::credentials::{AnyEvent, AnyState, Meta, Subject, user};
+use crate::kernel::{Refusal, Secret, SecretRef, StreamId, TenantId};
+use crate::keyring::{KeyringError, Purpose};
+use crate::seal::{derive, envelope};
+
+/// The longest reason, in bytes.
+pub const MAX_REASON: usize = 512;
+
+impl Vault {
+    /// Who presents this token; an unknown, mistyped, wrong or expired one is refused alike.
+    pub fn authenticate(&self, presented: &str) -> Result<Principal, Refusal> {
+        let token = Token::parse(presented).map_err(|_| Refusal::NotFound)?;
+        let views = self.views();
+        let id = views.token(&token.id).ok_or(Refusal::NotFound)?;
+        let entry = views.thing(id).ok_or(Refusal::NotFound)?;
+        let AnyState::ApiKey(api_key::State::Live { grant, token: known, .. }) = &entry.state else { return Err(Refusal::NotFound) };
+        let hmac = self.keyring.purpose(TenantId::SYSTEM, Purpose::Token).map_err(|_| Refusal::NotFound)?;
+        let hash = derive::token_verifier(&hmac.key, &token.id, token.secret.expose());
+        let expired = grant.expires_at.is_some_and(|end| end <= self.clock.now());
+        if known.verifier.key() != hmac.id || !known.verifier.matches(&hash) || expired {
+            return Err(Refusal::NotFound);
+        }
+        let roles = match grant.owner.and_then(|owner| views.thing(owner)).map(|entry| &entry.state) {
+            Some(AnyState::User(user::State::Live { profile, .. })) => profile.roles.clone(),
+            _ => Vec::new(),
+        };
+        Ok(Principal { id, tenant: entry.tenant, roles, permissions: grant.permissions.clone(), app_ids: grant.app_ids.clone() })
+    }
+
+    /// Shows one secret of a connection, by the name of its box, for a stated reason.
+    pub async fn reveal(&self, principal: &Principal, meta: Meta, stream: StreamId, name: &str, reason: &str) -> Result<Secret, VaultError> {
+        if reason.trim().is_empty() || reason.len() > MAX_REASON {
+            return Err(Refusal::invalid("reason", format!("takes 1 to {MAX_REASON} bytes")).into());
+        }
+        let mut shown: Option<SecretRef> = None;
+        let rule = self.may_reveal(principal, stream)?;
+        let meta = Meta { reason: Some(reason.to_owned()), rule: Some(rule.to_owned()), ..meta };
+        let command = Command { principal, meta, idempotency: None };
+        let answer = self.execute(&command, |given| {
+            let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
+            let AnyState::Connection(state) = &entry.state else { return Err(Refusal::NotFound) };
+            let connection::State::Live(live) = state else { return Err(Refusal::NotFound) };
+            let secret = state.secrets().into_iter().find(|secret| secret.name == name).cloned().ok_or(Refusal::NotFound)?;
+            let (_, connector) = given.views.connector(entry.tenant, &live.key.unified_api, &live.key.service_id).ok_or(Refusal::NotFound)?;
+            let context = Context { subject: Subject { stream, version: entry.content_version }, now: given.now, connector };
+            shown = Some(secret.clone());
+            Ok(connection::decide(&context, state, connection::Command::Reveal { secret })?.map(AnyEvent::from))
+        });
+        answer.await?;
+        let secret = shown.ok_or(Refusal::NotFound)?;
+        self.open_secret(principal.tenant, &secret).await
+    }
+
+    fn may_reveal(&self, principal: &Principal, stream: StreamId) -> Result<&'static str, Refusal> {
+        let views = self.views();
+        let entry = views.thing(stream).ok_or(Refusal::NotFound)?;
+        let app = match &entry.state {
+            AnyState::Connection(connection::State::Live(live)) => Some(live.key.app.as_str()),
+            _ => None,
+        };
+        authorize(principal, Permission::SecretsReveal, Resource { tenant: entry.tenant, app })
+    }
+
+    /// Opens a secret where it lies in the log. Only what records the use may call this.
+    async fn open_secret(&self, tenant: TenantId, secret: &SecretRef) -> Result<Secret, VaultError> {
+        let records = self.log.fetch(&[secret.position]).await?;
+        let record = records.first().ok_or(Refusal::NotFound)?;
+        let place = record.header().secrets.iter().position(|sealed| sealed.name == secret.name).ok_or(Refusal::NotFound)?;
+        let (sealed, header) = (record.secret(place).ok_or(Refusal::NotFound)?, record.header());
+        let id = header.secrets.get(place).ok_or(Refusal::NotFound)?.key;
+        let key = match self.keyring.key(tenant, id) {
+            Err(KeyringError::Destroyed(_)) => return Err(Refusal::Shredded.into()),
+            other => other?,
+        };
+        let opened = envelope::open_secret(self.keyring.vault(), header, &secret.name, id, &key, sealed);
+        opened.map_err(|error| VaultError::Fold(crate::views::FoldError { position: secret.position, cause: error.into() }))
+    }
+}

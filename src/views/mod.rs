@@ -1,0 +1,222 @@
+//! Views: what the fold leaves in memory. One snapshot is consistent and costs no lock.
+
+mod catch_up;
+mod live;
+mod opener;
+mod state_hash;
+
+pub use catch_up::{CatchUpError, Progress, catch_up};
+pub use live::Live;
+pub use opener::{FoldCause, FoldError, Opened, Opener};
+pub use state_hash::StateHash;
+
+use std::sync::Arc;
+
+use imbl::{HashMap, OrdMap};
+
+use crate::credentials::{AnyEvent, AnyState, api_key, connection, connector, consumer, tenant, user};
+use crate::kernel::{Class, Header, KeyId, Moment, Position, SecretRef, StreamId, TenantId, Version};
+
+/// One thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its owner.
+    pub tenant: TenantId,
+    /// Sort of thing.
+    pub kind: Arc<str>,
+    /// Of its latest event.
+    pub version: Version,
+    /// Of its latest change: what an `ETag` shows.
+    pub content_version: Version,
+    /// Position of its first event: a numeric id that is never used again.
+    pub first: Position,
+    /// Position of its latest event: where its history begins, read backwards.
+    pub last: Position,
+    /// The key of all its facts.
+    pub facts_key: KeyId,
+    /// Its state.
+    pub state: AnyState,
+}
+
+/// Name of a connector: tenant, API family, service.
+type ConnectorName = (TenantId, String, String);
+/// Name of a consumer: tenant, application, consumer.
+type ConsumerName = (TenantId, String, String);
+/// A secret that is no longer in use: when its key is due to die, where it lies.
+type Due = (Moment, Position, String);
+
+/// Superseded access tokens die so many seconds after their expiry.
+const KEPT_AFTER_EXPIRY: i64 = 24 * 3600;
+/// Superseded tokens without a known expiry die after the undo window of 30 days.
+const UNDO_WINDOW: i64 = 30 * 24 * 3600;
+
+/// All read models, as of one position.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Views {
+    position: Position,
+    recorded_at: Moment,
+    things: HashMap<StreamId, Arc<Entry>>,
+    tenants: OrdMap<String, TenantId>,
+    users: OrdMap<(TenantId, String), StreamId>,
+    tokens: HashMap<String, StreamId>,
+    connectors: OrdMap<ConnectorName, StreamId>,
+    consumers: OrdMap<ConsumerName, StreamId>,
+    connections: OrdMap<(TenantId, connection::Key), StreamId>,
+    retired: OrdMap<Due, StreamId>,
+}
+
+impl Views {
+    /// The position that they reflect.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// When that event was taken.
+    #[must_use]
+    pub const fn recorded_at(&self) -> Moment {
+        self.recorded_at
+    }
+
+    /// A thing by its id.
+    #[must_use]
+    pub fn thing(&self, id: StreamId) -> Option<&Arc<Entry>> {
+        self.things.get(&id)
+    }
+
+    /// All things, in no order.
+    pub fn things(&self) -> impl Iterator<Item = (&StreamId, &Arc<Entry>)> {
+        self.things.iter()
+    }
+
+    /// A tenant by its name.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Option<TenantId> {
+        self.tenants.get(name).copied()
+    }
+
+    /// A user by login.
+    #[must_use]
+    pub fn user(&self, tenant: TenantId, login: &str) -> Option<StreamId> {
+        self.users.get(&(tenant, login.to_owned())).copied()
+    }
+
+    /// The thing that a token's id names.
+    #[must_use]
+    pub fn token(&self, id: &str) -> Option<StreamId> {
+        self.tokens.get(id).copied()
+    }
+
+    /// A connector as a tenant sees it: its own, else the shipped one.
+    #[must_use]
+    pub fn connector(&self, tenant: TenantId, unified_api: &str, service_id: &str) -> Option<(StreamId, &connector::Connector)> {
+        let named = |owner| self.connectors.get(&(owner, unified_api.to_owned(), service_id.to_owned()));
+        let id = *named(tenant).or_else(|| named(TenantId::SYSTEM))?;
+        match &self.thing(id)?.state {
+            AnyState::Connector(connector::State::Live(connector)) => Some((id, connector)),
+            _ => None,
+        }
+    }
+
+    /// All connectors that a tenant sees, by API family and service.
+    pub fn connectors(&self, tenant: TenantId) -> impl Iterator<Item = &connector::Connector> {
+        let names: std::collections::BTreeSet<(&str, &str)> = self
+            .connectors
+            .keys()
+            .filter(|(owner, _, _)| [tenant, TenantId::SYSTEM].contains(owner))
+            .map(|(_, api, service)| (api.as_str(), service.as_str()))
+            .collect();
+        names.into_iter().filter_map(move |(api, service)| self.connector(tenant, api, service).map(|(_, connector)| connector))
+    }
+
+    /// A consumer by its name.
+    #[must_use]
+    pub fn consumer(&self, tenant: TenantId, app: &str, consumer: &str) -> Option<StreamId> {
+        self.consumers.get(&(tenant, app.to_owned(), consumer.to_owned())).copied()
+    }
+
+    /// A connection by its name.
+    #[must_use]
+    pub fn connection(&self, tenant: TenantId, key: &connection::Key) -> Option<StreamId> {
+        self.connections.get(&(tenant, key.clone())).copied()
+    }
+
+    /// Secrets whose keys are due to die at `now`, oldest first.
+    pub fn due(&self, now: Moment) -> impl Iterator<Item = (&Due, &StreamId)> {
+        self.retired.iter().take_while(move |((due, _, _), _)| *due <= now)
+    }
+
+    /// The one fold: takes the next event in.
+    pub fn fold(&mut self, header: &Header, event: AnyEvent) {
+        (self.position, self.recorded_at) = (header.position, header.recorded_at);
+        if let AnyEvent::Vault(crate::credentials::vault::Event::Shredded { secrets, .. }) = &event {
+            let gone: std::collections::HashSet<(Position, &str)> = secrets.iter().map(|secret| (secret.position, secret.name.as_str())).collect();
+            let dead: Vec<Due> = self.retired.keys().filter(|(_, position, name)| gone.contains(&(*position, name.as_str()))).cloned().collect();
+            for due in dead {
+                self.retired.remove(&due);
+            }
+        }
+        let before = self.things.get(&header.stream).cloned();
+        let content_version = if header.class == Class::Change { header.version } else { before.as_ref().map_or(Version::ZERO, |entry| entry.content_version) };
+        let state_before = before.as_ref().map_or(AnyState::Absent, |entry| entry.state.clone());
+        self.retire(header, &state_before, &event);
+        let entry = Entry {
+            tenant: header.tenant,
+            kind: before.as_ref().map_or_else(|| Arc::from(header.kind.as_str()), |entry| Arc::clone(&entry.kind)),
+            version: header.version,
+            content_version,
+            first: before.as_ref().map_or(header.position, |entry| entry.first),
+            last: header.position,
+            facts_key: header.facts_key,
+            state: state_before.evolve(header, event),
+        };
+        self.index(header.stream, &entry);
+        self.things.insert(header.stream, Arc::new(entry));
+    }
+
+    /// Tokens that the event supersedes: their keys have an end.
+    fn retire(&mut self, header: &Header, before: &AnyState, event: &AnyEvent) {
+        let AnyState::Connection(connection::State::Live(live)) = before else { return };
+        let AnyEvent::Connection(event) = event else { return };
+        let replaces = |name| header.secret(name).is_some() || matches!(event, connection::Event::Deleted);
+        let mut retire = |secret: &SecretRef, due| {
+            self.retired.insert((due, secret.position, secret.name.clone()), header.stream);
+        };
+        if let Some((access, expires_at)) = live.access.as_ref().filter(|_| replaces("access_token")) {
+            let deleted = matches!(event, connection::Event::Deleted);
+            let due = expires_at
+                .filter(|_| !deleted)
+                .map_or(header.recorded_at.plus_seconds(UNDO_WINDOW), |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
+            retire(access, due);
+        }
+    }
+
+    fn index(&mut self, id: StreamId, entry: &Entry) {
+        match &entry.state {
+            AnyState::Tenant(tenant::State::Live { tenant, name, .. }) => drop(self.tenants.insert(name.clone(), *tenant)),
+            AnyState::User(user::State::Live { profile, .. }) => drop(self.users.insert((entry.tenant, profile.login.clone()), id)),
+            AnyState::ApiKey(api_key::State::Live { token, .. }) => drop(self.tokens.insert(token.id.clone(), id)),
+            AnyState::Connector(connector::State::Live(live)) => {
+                self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
+            }
+            AnyState::Consumer(consumer::State::Live(live)) => {
+                self.consumers.insert((entry.tenant, live.app.clone(), live.consumer.clone()), id);
+            }
+            AnyState::Consumer(consumer::State::Deleted { app, consumer, .. }) => {
+                let name = (entry.tenant, app.clone(), consumer.clone());
+                if self.consumers.get(&name) == Some(&id) {
+                    self.consumers.remove(&name);
+                }
+            }
+            AnyState::Connection(connection::State::Live(live)) => drop(self.connections.insert((entry.tenant, live.key.clone()), id)),
+            AnyState::Connection(connection::State::Deleted { key, .. }) => {
+                let name = (entry.tenant, key.clone());
+                // A new connection may bear the name by now, while the old one still takes a late result.
+                if self.connections.get(&name) == Some(&id) {
+                    self.connections.remove(&name);
+                }
+            }
+            _ => {}
+        }
+    }
+}
