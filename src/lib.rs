@@ -2,11 +2,13 @@
 //!
 //! The rooms, from the inside out; each imports only rooms above it in this list (`tests/it/tidy.rs` enforces it).
 
+pub mod cli;
 pub mod credentials;
 pub mod kernel;
 pub mod keyring;
 pub mod log;
 pub mod oauth;
 pub mod seal;
+pub mod server;
 pub mod vault;
 pub mod views;

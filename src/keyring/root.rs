@@ -51,10 +51,10 @@ impl KeyFile {
     /// Makes the file with a fresh key. It must not exist, and must not lie in the data directory: whoever copies that must not get both.
     pub fn create(&self, vault: VaultId, data: &Path, random: &dyn Random) -> Result<Key, KeyringError> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        if data.exists() && fs::canonicalize(folder)?.starts_with(fs::canonicalize(data)?) {
+        if resolved(folder)?.starts_with(resolved(data)?) {
             return Err(self.problem("lies in the data directory: choose another place, so that a copy of the data does not hold its key"));
         }
+        fs::create_dir_all(folder)?;
         let key = Key::random(random);
         let text = Zeroizing::new(format!("{TITLE}\n{vault}\n{}\n", *Zeroizing::new(Base64::encode_string(key.expose()))));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
@@ -90,4 +90,12 @@ impl RootKeyProvider for KeyFile {
             _ => Err(self.problem("does not hold 32 bytes in base64")),
         }
     }
+}
+
+/// The path with its links resolved, as far as it exists.
+fn resolved(path: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let existing = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let rest = absolute.strip_prefix(existing).unwrap_or(Path::new(""));
+    Ok(fs::canonicalize(existing)?.join(rest))
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod cli;
 mod credentials_connector;
 mod fixed;
 mod fixed_clock;

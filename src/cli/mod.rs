@@ -1,0 +1,79 @@
+//! The command line: one file per verb.
+
+mod init;
+mod replay;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::kernel::{OsRandom, SystemClock};
+use crate::server::Home;
+
+/// An event-sourced credential vault: every change is an encrypted event, and any moment can be seen again.
+#[derive(Parser)]
+#[command(name = "keyledger", version, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a vault in an empty directory; print the owner's token, once.
+    Init(init::Init),
+    /// Fold the log from its first event and print position, Merkle root and state hash. A server may run beside it.
+    Replay(replay::Replay),
+}
+
+/// Where a vault lies.
+#[derive(Args)]
+struct DataArgs {
+    /// The data directory.
+    #[arg(long, env = "KEYLEDGER_DATA", default_value = "keyledger-data", value_name = "DIR")]
+    data: PathBuf,
+    /// The root key file; without it, the default place below the user's configuration.
+    #[arg(long, env = "KEYLEDGER_ROOT_KEY_FILE", value_name = "FILE", help = "The root key file [default: $XDG_CONFIG_HOME/keyledger/<vault id>.key]")]
+    root_key_file: Option<PathBuf>,
+}
+
+impl DataArgs {
+    fn home(&self) -> Home {
+        Home::new(self.data.clone(), self.root_key_file.clone(), Arc::new(SystemClock), Arc::new(OsRandom))
+    }
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+impl Cli {
+    /// Carries the verb out. Exit codes: 0 done, 1 failed, 2 (by the parser) called wrongly.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self.verb {
+            Verb::Init(init) => init.run().await,
+            Verb::Replay(replay) => replay.run().await,
+        }
+    }
+}
+
+/// Prints names and values, one per line or as one JSON object.
+fn print(output: Output, fields: &[(&str, serde_json::Value)]) {
+    if output == Output::Json {
+        let object: serde_json::Map<String, serde_json::Value> = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        println!("{}", serde_json::Value::Object(object));
+        return;
+    }
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in fields {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        println!("{:width$}  {text}", name.replace('_', " "));
+    }
+}
