@@ -10,5 +10,7 @@ pub mod log;
 pub mod oauth;
 pub mod seal;
 pub mod server;
+pub mod surfaces;
 pub mod vault;
 pub mod views;
+pub mod web;

@@ -2,6 +2,7 @@
 
 mod init;
 mod replay;
+mod serve;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Serve a vault; an empty directory gets a new one first.
+    Serve(serve::Serve),
     /// Make a vault in an empty directory; print the owner's token, once.
     Init(init::Init),
     /// Fold the log from its first event and print position, Merkle root and state hash. A server may run beside it.
@@ -58,6 +61,7 @@ impl Cli {
     /// Carries the verb out. Exit codes: 0 done, 1 failed, 2 (by the parser) called wrongly.
     pub async fn run(self) -> anyhow::Result<()> {
         match self.verb {
+            Verb::Serve(serve) => serve.run().await,
             Verb::Init(init) => init.run().await,
             Verb::Replay(replay) => replay.run().await,
         }

@@ -4,6 +4,7 @@ pub mod access;
 mod execute;
 mod genesis;
 pub mod plans;
+mod query;
 mod reveal;
 mod sealer;
 
@@ -67,6 +68,7 @@ pub struct Vault {
     views: Arc<Live>,
     sequencer: Sequencer,
     sealer: Sealer,
+    deep_reads: tokio::sync::Mutex<()>,
 }
 
 impl Vault {
@@ -82,7 +84,7 @@ impl Vault {
         let epoch = sequencer.index().await.and_then(|index| index.epoch());
         let epoch = epoch.ok_or_else(|| VaultError::Stopped("the log is empty: it has not begun".into()))?;
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
-        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer })
+        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer, deep_reads: tokio::sync::Mutex::default() })
     }
 
     /// The read models, one consistent snapshot.

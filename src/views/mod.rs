@@ -135,6 +135,16 @@ impl Views {
         self.consumers.get(&(tenant, app.to_owned(), consumer.to_owned())).copied()
     }
 
+    /// An application's consumers, by id.
+    pub fn consumers(&self, tenant: TenantId, app: &str) -> impl Iterator<Item = &consumer::Consumer> {
+        let first = (tenant, app.to_owned(), String::new());
+        let of_app = self.consumers.range(first.clone()..).take_while(move |((owner, other, _), _)| *owner == first.0 && *other == first.1);
+        of_app.filter_map(|(_, id)| match &self.thing(*id)?.state {
+            AnyState::Consumer(consumer::State::Live(live)) => Some(live),
+            _ => None,
+        })
+    }
+
     /// A connection by its name.
     #[must_use]
     pub fn connection(&self, tenant: TenantId, key: &connection::Key) -> Option<StreamId> {

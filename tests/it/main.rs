@@ -14,6 +14,7 @@ mod log_restart;
 mod oauth_request;
 mod seal_merkle;
 mod seal_record;
+mod server;
 mod tidy;
 mod vault;
 mod vault_bench;

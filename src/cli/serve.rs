@@ -1,0 +1,65 @@
+//! `keyledger serve`
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::DataArgs;
+use crate::server::{Begun, router, serve};
+
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Where to listen; port 0 takes a free one, and the real address is printed.
+    #[arg(long, env = "KEYLEDGER_LISTEN", default_value = "127.0.0.1:8200", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+}
+
+impl Serve {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| "info".into());
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+        anyhow::ensure!(self.listen.ip().is_loopback(), "{} is not a loopback address: there is no TLS yet", self.listen);
+        let home = self.data.home();
+        let begun = if home.exists() { None } else { Some(home.init().await?) };
+        let (vault, _lock) = home.start().await?;
+        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
+        let address = listener.local_addr()?;
+        if let Some(begun) = begun {
+            welcome(&begun, address);
+        }
+        println!("listening on http://{address}");
+        let (stop, stopped) = watch::channel(false);
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        serve(listener, router(&Arc::new(vault)), stopped).await;
+        Ok(())
+    }
+}
+
+/// Shown once, when the vault begins.
+fn welcome(begun: &Begun, address: SocketAddr) {
+    let token = String::from_utf8_lossy(begun.owner_token.expose());
+    let headers = "-H \"Authorization: Bearer $TOKEN\" -H 'x-apideck-app-id: demo' -H 'x-apideck-consumer-id: acme'";
+    println!("A new vault, {}.\n", begun.vault);
+    println!("Root key file   {}", begun.root_key_file.display());
+    println!("Owner's token   {token}\n");
+    println!("Both are needed later, and the token is shown this once. To try:\n");
+    println!("  TOKEN={token}");
+    println!("  curl http://{address}/vault/connections/crm/pipedrive/import {headers} -d '{{\"credentials\":{{\"access_token\":\"an-access-token\"}}}}'");
+    println!("  curl 'http://{address}/vault/connections?configured=true' {headers}");
+    println!("  curl -X DELETE http://{address}/vault/connections/crm/pipedrive {headers}\n");
+}

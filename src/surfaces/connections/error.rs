@@ -1,0 +1,123 @@
+//! Errors as the vendor's clients know them: `{status_code, error, type_name, message, detail, ref}`, always as JSON.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::kernel::Refusal;
+use crate::log::SubmitError;
+use crate::vault::VaultError;
+use crate::web::body::BodyError;
+use crate::web::caller::HeaderError;
+
+/// An error answer.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    name: &'static str,
+    message: &'static str,
+    detail: Value,
+}
+
+impl Problem {
+    fn new(status: StatusCode, name: &'static str, message: &'static str, detail: impl Into<Value>) -> Self {
+        Self { status, name, message, detail: detail.into() }
+    }
+
+    /// No token, or none that opens anything.
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", "Invalid Authorization Token")
+    }
+
+    /// A header that must be there is not.
+    pub fn missing_header(name: &str) -> Self {
+        let detail = json!({"message": format!("Missing Header: {name}"), "missing": [{name: "required"}]});
+        Self::new(StatusCode::BAD_REQUEST, "RequestHeadersValidationError", "Missing or invalid headers", detail)
+    }
+
+    /// A part of the request is wrong.
+    pub fn invalid(detail: impl Into<Value>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "RequestValidationError", "Invalid Request", detail)
+    }
+
+    /// Too much at once; the caller may come back.
+    pub fn busy() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Try again later", "Too many requests of this sort are under way")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "status_code": self.status.as_u16(),
+            "error": self.status.canonical_reason().unwrap_or("Error"),
+            "type_name": self.name,
+            "message": self.message,
+            "detail": self.detail,
+            "ref": format!("https://developers.apideck.com/errors#{}", self.name.to_lowercase()),
+        });
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::NotFound => Self::new(StatusCode::NOT_FOUND, "EntityNotFoundError", "Unknown entity", "No such thing for this application and consumer"),
+            Refusal::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "ForbiddenError", "Not permitted", text),
+            Refusal::AlreadyExists | Refusal::NameTaken { .. } => Self::new(StatusCode::CONFLICT, "ConflictError", "Already exists", text),
+            Refusal::InvalidState(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidStateError", "Invalid State", text),
+            Refusal::CommandReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "IdempotencyKeyReusedError", "Different request", text),
+            Refusal::Conflict { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailedError", "Changed meanwhile", text),
+            Refusal::Shredded => Self::new(StatusCode::GONE, "GoneError", "Shredded", text),
+            Refusal::Invalid { .. } | Refusal::Limit { .. } => Self::invalid(text),
+        }
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Refused(refusal) => refusal.into(),
+            VaultError::Submit(SubmitError::Busy) => Self::busy(),
+            VaultError::Submit(SubmitError::TooLarge { .. }) => Self::invalid("larger than one block of the log"),
+            VaultError::Submit(SubmitError::Unknown(cause)) => {
+                tracing::error!(%cause, "a write of unknown outcome");
+                let detail = "It is unknown whether this was written: look before trying again";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UnknownOutcomeError", "Outcome unknown", detail)
+            }
+            other => {
+                tracing::error!(error = %other, "a request failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error", "The vault's log says more")
+            }
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestValidationError", "Invalid Request", error.to_string()),
+            BodyError::Aborted => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestValidationError", "Invalid Request", error.to_string()),
+            _ => Self::invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<HeaderError> for Problem {
+    fn from(error: HeaderError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "RequestHeadersValidationError", "Missing or invalid headers", error.to_string())
+    }
+}
+
+/// What no route answers, or not by this method.
+pub(super) async fn unknown_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "EntityNotFoundError", "Unknown route", "There is no such path, or it does not take this method")
+}

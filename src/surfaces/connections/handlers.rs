@@ -1,0 +1,155 @@
+//! Connections, in the order of their life.
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::error::Problem;
+use super::render::{answer, connection, connection_answer, find};
+use super::wire::{ConnectionImport, ConnectionInput};
+use crate::credentials::AnyEvent;
+use crate::credentials::connection::{self as kind, Changes, Key, Tokens};
+use crate::kernel::{Plan, Refusal, Version};
+use crate::vault::access::Permission;
+use crate::vault::{Given, plans};
+use crate::web::body::read;
+use crate::web::limits::{BODY, BODY_IMPORT};
+
+type Named = Path<(String, String)>;
+
+/// `GET /vault/connections`: the catalog, with the consumer's records in it.
+pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
+    caller.may(Permission::ConnectionsRead)?;
+    let (api, configured) = (caller.query("api"), caller.query_flag("configured")?);
+    let views = caller.views().await?;
+    let tenant = caller.principal.tenant;
+    let wanted = views.connectors(tenant).filter(|connector| api.as_ref().is_none_or(|api| *api == connector.unified_api));
+    let rows = wanted.filter_map(|connector| {
+        let live = caller.consumer_if_given().and_then(|consumer| {
+            let key = Key {
+                app: caller.app.clone(),
+                consumer: consumer.to_owned(),
+                unified_api: connector.unified_api.clone(),
+                service_id: connector.service_id.clone(),
+            };
+            find(&views, tenant, &key).map(|(live, _)| live)
+        });
+        configured.is_none_or(|configured| configured == live.is_some()).then(|| connection(connector, live))
+    });
+    let rows: Vec<Value> = rows.collect();
+    Ok(answer(&views, Value::Array(rows), None))
+}
+
+/// `GET /vault/connections/{unified_api}/{service_id}`
+pub(super) async fn get(caller: Caller, Path((api, service)): Named) -> Result<Response, Problem> {
+    caller.may(Permission::ConnectionsRead)?;
+    let key = caller.key(api, service)?;
+    let views = caller.views().await?;
+    connection_answer(&views, caller.principal.tenant, &key).ok_or_else(|| Refusal::NotFound.into())
+}
+
+/// `PATCH` and `POST /vault/connections/{unified_api}/{service_id}`: changes the record, and makes it first where there is none.
+pub(super) async fn update(caller: Caller, Path((api, service)): Named, body: Body) -> Result<Response, Problem> {
+    let meta = caller.may(Permission::ConnectionsWrite)?;
+    let key = caller.key(api, service)?;
+    let expected = caller.if_match()?;
+    let (changes, bytes) = read_known::<ConnectionInput>(body, BODY).await?;
+    let changes = Changes::from(changes.unwrap_or_default());
+    let tenant = caller.principal.tenant;
+    let (route, request) = (route("update", &key), [bytes.as_slice()]);
+    let command = caller.command(meta, &route, &request)?;
+    let decide = |given: &Given<'_>| {
+        check(given, tenant, &key, expected)?;
+        plans::update(given, tenant, &key, changes.clone())
+    };
+    let done = caller.vault.execute(&command, decide).await?;
+    connection_answer(&done.views, tenant, &key).ok_or_else(|| Refusal::NotFound.into())
+}
+
+/// `POST …/import`: tokens and settings come from elsewhere. Answered with 200: the vendor's clients take 201 for an error.
+pub(super) async fn import(caller: Caller, Path((api, service)): Named, body: Body) -> Result<Response, Problem> {
+    let meta = caller.may(Permission::ConnectionsWrite)?;
+    let key = caller.key(api, service)?;
+    let expected = caller.if_match()?;
+    let (import, bytes) = read_known::<ConnectionImport>(body, BODY_IMPORT).await?;
+    let (tokens, changes) = import.unwrap_or_default().parts(caller.vault.now())?;
+    let tenant = caller.principal.tenant;
+    let (route, request) = (route("import", &key), [bytes.as_slice()]);
+    let command = caller.command(meta, &route, &request)?;
+    let decide = |given: &Given<'_>| {
+        check(given, tenant, &key, expected)?;
+        plans::import(given, tenant, &key, again(&tokens), changes.clone())
+    };
+    let done = caller.vault.execute(&command, decide).await?;
+    connection_answer(&done.views, tenant, &key).ok_or_else(|| Refusal::NotFound.into())
+}
+
+/// `POST …/validate`: whether the entered credentials are complete.
+pub(super) async fn validate(caller: Caller, Path((api, service)): Named, body: Body) -> Result<Response, Problem> {
+    let meta = caller.may(Permission::ConnectionsExchange)?;
+    let key = caller.key(api, service)?;
+    read::<serde_json::Map<String, Value>>(body, BODY).await?;
+    let tenant = caller.principal.tenant;
+    let route = route("validate", &key);
+    let command = caller.command(meta, &route, &[])?;
+    let decide = |given: &Given<'_>| -> Result<Plan<AnyEvent>, Refusal> {
+        given.views.connection(tenant, &key).ok_or(Refusal::NotFound)?;
+        plans::upsert(given, tenant, &key, kind::Command::Validate)
+    };
+    let done = caller.vault.execute(&command, decide).await?;
+    let (_, connector) = done.views.connector(tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;
+    let shown = connection(connector, find(&done.views, tenant, &key).map(|(live, _)| live));
+    Ok(answer(&done.views, json!({"id": shown.get("id"), "state": shown.get("state")}), None))
+}
+
+/// `DELETE /vault/connections/{unified_api}/{service_id}`: 204 and nothing else.
+pub(super) async fn delete(caller: Caller, Path((api, service)): Named) -> Result<Response, Problem> {
+    let meta = caller.may(Permission::ConnectionsWrite)?;
+    let key = caller.key(api, service)?;
+    let expected = caller.if_match()?;
+    let tenant = caller.principal.tenant;
+    let route = route("delete", &key);
+    let command = caller.command(meta, &route, &[])?;
+    let decide = |given: &Given<'_>| {
+        check(given, tenant, &key, expected)?;
+        plans::delete_connection(given, tenant, &key)
+    };
+    let done = caller.vault.execute(&command, decide).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert("keyledger-position", HeaderValue::from(done.views.position().0));
+    Ok(response)
+}
+
+/// Reads a body and keeps its bytes, by which one request is told from another under the same idempotency key.
+async fn read_known<T: serde::de::DeserializeOwned>(body: Body, limit: usize) -> Result<(Option<T>, zeroize::Zeroizing<Vec<u8>>), Problem> {
+    let Some(bytes) = crate::web::body::bytes(body, limit).await? else { return Ok((None, zeroize::Zeroizing::default())) };
+    let parsed = crate::web::body::parse(&bytes)?;
+    Ok((Some(parsed), bytes))
+}
+
+fn route(verb: &str, key: &Key) -> String {
+    format!("connections/{verb}/{}/{}/{}/{}", key.app, key.consumer, key.unified_api, key.service_id)
+}
+
+/// The caller decided on the version that it has seen.
+fn check(given: &Given<'_>, tenant: crate::kernel::TenantId, key: &Key, expected: Option<Version>) -> Result<(), Refusal> {
+    let actual = find(given.views, tenant, key).map_or(Version::ZERO, |(_, version)| version);
+    match expected {
+        Some(expected) if expected != actual => Err(Refusal::Conflict { actual }),
+        _ => Ok(()),
+    }
+}
+
+/// The same tokens for another try.
+fn again(tokens: &Tokens) -> Tokens {
+    Tokens {
+        access: tokens.access.as_ref().map(crate::kernel::Secret::duplicate),
+        refresh: tokens.refresh.as_ref().map(crate::kernel::Secret::duplicate),
+        issued_at: tokens.issued_at,
+        expires_at: tokens.expires_at,
+        scope: tokens.scope.clone(),
+    }
+}

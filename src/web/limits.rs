@@ -1,0 +1,24 @@
+//! All limits of the HTTP front, with their defaults.
+
+use std::time::Duration;
+
+/// The largest body, in bytes.
+pub const BODY: usize = 64 * 1024;
+/// The largest body of an import: two tokens and settings may come at once.
+pub const BODY_IMPORT: usize = 256 * 1024;
+/// How deep JSON may nest.
+pub const JSON_DEPTH: usize = 16;
+/// How long a client may take to send its headers.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The most items of one page.
+pub const PAGE_MAX: usize = 200;
+/// Items of a page when the caller does not say.
+pub const PAGE_DEFAULT: usize = 20;
+/// The longest id that a caller may choose, in bytes.
+pub const ID: usize = 255;
+/// The longest `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY: usize = 255;
+/// The longest `User-Agent` that is kept, in bytes.
+pub const AGENT: usize = 256;

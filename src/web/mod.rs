@@ -1,0 +1,6 @@
+//! What every surface shares: limits, strict bodies, the caller's headers, the point in time that a read asks for.
+
+pub mod as_of;
+pub mod body;
+pub mod caller;
+pub mod limits;
