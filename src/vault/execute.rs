@@ -54,6 +54,9 @@ impl Vault {
     pub async fn execute(&self, command: &Command<'_>, mut decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Result<Answer, VaultError> {
         let principal = command.principal;
         let hashed = command.idempotency.map(|(route, given, request)| self.sealer.command(principal.tenant, principal.id, route, given, request));
+        if let Some(answer) = self.repeated(hashed).await? {
+            return Ok(answer);
+        }
         let mut tries = 0;
         loop {
             if let Some(cause) = self.views.failure() {
@@ -77,5 +80,15 @@ impl Vault {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The answer to a command that was carried out before. It is looked for before anything is decided: the thing has moved on since.
+    async fn repeated(&self, hashed: Option<([u8; 32], [u8; 32])>) -> Result<Option<Answer>, VaultError> {
+        let Some((command, request)) = hashed else { return Ok(None) };
+        let Some(earlier) = self.sequencer.index().await.and_then(|index| index.command(&command)) else { return Ok(None) };
+        if earlier.request != Some(request) {
+            return Err(Refusal::CommandReused.into());
+        }
+        Ok(Some(Answer { views: self.views.load(), events: Some((earlier.first, earlier.last)), repeated: true }))
     }
 }

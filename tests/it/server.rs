@@ -166,6 +166,8 @@ fn bad_requests_get_the_vendors_error_and_change_nothing() {
     assert_eq!(keyed("one").status(), 200);
     assert_eq!(position(), after, "a repeat writes nothing");
     assert_eq!(error(keyed("two")), (422, "IdempotencyKeyReusedError".into()));
+    let delete = || server.call("DELETE", PIPEDRIVE).header("idempotency-key", "k2").send().unwrap().status();
+    assert_eq!([delete(), delete()], [204, 204], "a repeat is answered as the first, though the thing is gone");
 }
 
 #[test]
