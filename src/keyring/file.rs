@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 use sha2::{Digest, Sha256};
 
 use super::KeyringError;
@@ -30,6 +30,17 @@ pub(super) const TABLES: [Table; 4] = [
 /// A row without its checksum.
 pub(super) type Row = Vec<Value>;
 
+/// What one file holds under a key.
+#[derive(PartialEq)]
+pub(super) enum Found {
+    /// A row whose checksum fits.
+    Whole(Row),
+    /// A row whose checksum does not fit.
+    Bad,
+    /// No row.
+    Absent,
+}
+
 impl Table {
     /// Of the schema, by its name.
     pub fn named(name: &str) -> Result<&'static Self, KeyringError> {
@@ -37,7 +48,7 @@ impl Table {
     }
 
     /// SHA-256 over the table's name and each field with its type and length.
-    fn checksum(&self, row: &[Value]) -> Vec<u8> {
+    pub fn checksum(&self, row: &[Value]) -> Vec<u8> {
         let mut hash = Sha256::new().chain_update(self.name);
         for value in row {
             let (kind, bytes) = match value {
@@ -54,7 +65,7 @@ impl Table {
 }
 
 /// Opens a file. Pages that are freed are zeroed, and the rollback journal is cut to nothing at each commit: a destroyed key stays nowhere.
-/// (A WAL would keep old pages until its next checkpoint.)
+/// (A WAL would keep old pages until its next checkpoint, and a temporary file would keep them out of sight.)
 pub(super) fn open(path: &Path, create: bool, read_only: bool) -> Result<Connection, KeyringError> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if create {
@@ -65,9 +76,13 @@ pub(super) fn open(path: &Path, create: bool, read_only: bool) -> Result<Connect
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "synchronous", 3)?;
-    connection.pragma_update(None, "journal_mode", "TRUNCATE")?;
+    connection.pragma_update(None, "temp_store", 2)?;
+    let journal: String = connection.pragma_update_and_check(None, "journal_mode", "TRUNCATE", |row| row.get(0))?;
+    if journal != "truncate" {
+        return Err(KeyringError::Io(format!("the database does not hold journal_mode=truncate but {journal}")));
+    }
     connection.pragma_update(None, "query_only", read_only)?;
-    for (pragma, expected) in [("secure_delete", 1_i64), ("synchronous", 3), ("trusted_schema", 0)] {
+    for (pragma, expected) in [("secure_delete", 1_i64), ("synchronous", 3), ("trusted_schema", 0), ("temp_store", 2)] {
         let actual: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
         if actual != expected {
             return Err(KeyringError::Io(format!("the database does not hold {pragma}={expected} but {actual}")));
@@ -82,16 +97,21 @@ pub(super) fn open(path: &Path, create: bool, read_only: bool) -> Result<Connect
     Ok(connection)
 }
 
-/// Writes rows, over those of the same key, as one transaction.
-pub(super) fn put(connection: &mut Connection, rows: &[(&Table, &Row)]) -> Result<(), KeyringError> {
-    let transaction = connection.transaction()?;
-    for (table, row) in rows {
-        let marks = vec!["?"; table.columns.len() + 1].join(", ");
-        let sql = format!("INSERT OR REPLACE INTO {} ({}, checksum) VALUES ({marks})", table.name, table.columns.join(", "));
-        let checksum = Value::Blob(table.checksum(row));
-        transaction.prepare_cached(&sql)?.execute(params_from_iter(row.iter().chain([&checksum])))?;
+/// Writes rows, over those of the same key, as one transaction of each file. Both files have taken everything before either commits,
+/// so that a full or locked disk leaves neither changed.
+pub(super) fn put(files: &mut [&mut Connection], rows: &[(&Table, &Row)]) -> Result<(), KeyringError> {
+    let mut transactions = Vec::with_capacity(files.len());
+    for file in files {
+        let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (table, row) in rows {
+            let marks = vec!["?"; table.columns.len() + 1].join(", ");
+            let sql = format!("INSERT OR REPLACE INTO {} ({}, checksum) VALUES ({marks})", table.name, table.columns.join(", "));
+            let checksum = Value::Blob(table.checksum(row));
+            transaction.prepare_cached(&sql)?.execute(params_from_iter(row.iter().chain([&checksum])))?;
+        }
+        transactions.push(transaction);
     }
-    Ok(transaction.commit()?)
+    transactions.into_iter().try_for_each(|transaction| Ok(transaction.commit()?))
 }
 
 /// The keys of all rows.
@@ -106,14 +126,14 @@ pub(super) fn keys(connection: &Connection, table: &Table) -> Result<Vec<Row>, K
     Ok(found)
 }
 
-/// A row by its key; `None` when it is not there or its checksum does not fit.
-pub(super) fn get(connection: &Connection, table: &Table, key: &[Value]) -> Result<Option<Row>, KeyringError> {
+/// A row by its key.
+pub(super) fn get(connection: &Connection, table: &Table, key: &[Value]) -> Result<Found, KeyringError> {
     let conditions = table.columns.iter().take(table.keys).map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(" AND ");
     let sql = format!("SELECT {}, checksum FROM {} WHERE {conditions}", table.columns.join(", "), table.name);
     let mut select = connection.prepare_cached(&sql)?;
     let mut rows = select.query(params_from_iter(key))?;
-    let Some(row) = rows.next()? else { return Ok(None) };
+    let Some(row) = rows.next()? else { return Ok(Found::Absent) };
     let fields = (0..table.columns.len()).map(|column| row.get(column)).collect::<Result<Row, _>>()?;
-    let stated: Vec<u8> = row.get(table.columns.len())?;
-    Ok((table.checksum(&fields) == stated).then_some(fields))
+    let stated: Value = row.get(table.columns.len())?;
+    Ok(if stated == Value::Blob(table.checksum(&fields)) { Found::Whole(fields) } else { Found::Bad })
 }

@@ -4,6 +4,7 @@
 //! were minted ahead, so that a command never waits for the keyring's disk. Destroying a slot in both files is what shredding comes down to.
 
 mod file;
+mod mend;
 mod pair;
 mod root;
 mod slots;

@@ -1,20 +1,30 @@
-//! The two files as one: what is written goes to both, and what one lost comes back from the other.
+//! The two files as one: what is written goes to both, and what one lost is read from the other.
 
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::KeyringError;
-use super::file::{self, Row, TABLES, Table};
+use super::file::{self, Found, Row, Table};
+use super::mend;
+use super::slots::without;
+use crate::kernel::KeyId;
 use crate::seal::WRAPPED;
 
-const NAMES: [&str; 2] = ["keyring.db", "keyring-copy.db"];
+pub(super) const NAMES: [&str; 2] = ["keyring.db", "keyring-copy.db"];
+/// Between a file's name and a number, when it was set aside because it is damaged.
+pub(super) const ASIDE: &str = ".damaged-";
 
 /// Both files, open.
 pub(super) struct Pair {
+    folder: PathBuf,
     first: Connection,
     second: Connection,
+    read_only: bool,
 }
 
 impl Pair {
@@ -24,107 +34,142 @@ impl Pair {
         if first.exists() || second.exists() {
             return Err(KeyringError::Damaged("a keyring lies there already".into()));
         }
-        Ok(Self { first: file::open(&first, true, false)?, second: file::open(&second, true, false)? })
+        Ok(Self { folder: folder.to_owned(), first: file::open(&first, true, false)?, second: file::open(&second, true, false)?, read_only: false })
     }
 
-    /// Opens both, and repairs each from the other; the repairs are told in words. A file that cannot be read at all is kept aside.
+    /// Opens both, and repairs each from the other; the repairs are told in words.
     pub fn open(folder: &Path) -> Result<(Self, Vec<String>), KeyringError> {
-        let paths = NAMES.map(|name| folder.join(name));
-        if paths.iter().all(|path| !path.exists()) {
+        if NAMES.iter().all(|name| !folder.join(name).exists()) {
             return Err(KeyringError::Absent(folder.to_owned()));
         }
-        let [first_path, second_path] = &paths;
-        let mut repairs = Vec::new();
-        let mut pair = match (whole(first_path), whole(second_path)) {
-            (Ok(first), Ok(second)) => Self { first, second },
-            (Ok(first), Err(_)) => Self { first, second: anew(second_path, &mut repairs)? },
-            (Err(_), Ok(second)) => Self { first: anew(first_path, &mut repairs)?, second },
-            (Err(first), Err(second)) => return Err(KeyringError::Damaged(format!("neither copy opens: {first}; {second}"))),
-        };
-        for table in &TABLES {
-            pair.reconcile(table, &mut repairs)?;
-        }
-        Ok((pair, repairs))
+        let (first, second, repairs) = mend::mend(folder)?;
+        Ok((Self { folder: folder.to_owned(), first, second, read_only: false }, repairs))
     }
 
     /// Opens for reading: nothing on disk is repaired, and each row is read from where it is whole.
     pub fn open_read_only(folder: &Path) -> Result<Self, KeyringError> {
-        let [first, second] = NAMES.map(|name| file::open(&folder.join(name), false, true));
-        match (first, second) {
-            (Ok(first), Ok(second)) => Ok(Self { first, second }),
-            (Ok(first), Err(_)) => Ok(Self { first, second: file::open(&folder.join("keyring.db"), false, true)? }),
-            (Err(_), Ok(second)) => Ok(Self { first: file::open(&folder.join("keyring-copy.db"), false, true)?, second }),
-            (Err(_), Err(_)) if NAMES.iter().all(|name| !folder.join(name).exists()) => Err(KeyringError::Absent(folder.to_owned())),
-            (Err(error), Err(_)) => Err(error),
-        }
+        let [one, other] = NAMES.map(|name| folder.join(name));
+        let (first, second) = match (file::open(&one, false, true), file::open(&other, false, true)) {
+            (Ok(first), Ok(second)) => (first, second),
+            (Ok(first), Err(_)) => (first, file::open(&one, false, true)?),
+            (Err(_), Ok(second)) => (file::open(&other, false, true)?, second),
+            (Err(_), Err(_)) if !one.exists() && !other.exists() => return Err(KeyringError::Absent(folder.to_owned())),
+            (Err(error), Err(_)) => return Err(error),
+        };
+        Ok(Self { folder: folder.to_owned(), first, second, read_only: true })
+    }
+
+    /// Refuses when the files were opened for reading.
+    pub fn writable(&self) -> Result<(), KeyringError> {
+        if self.read_only { Err(KeyringError::Io("it was opened for reading only".into())) } else { Ok(()) }
     }
 
     /// Writes rows to both files; durable in both on return.
     pub fn put(&mut self, rows: &[(&Table, &Row)]) -> Result<(), KeyringError> {
-        file::put(&mut self.first, rows)?;
-        file::put(&mut self.second, rows)
+        self.writable()?;
+        file::put(&mut [&mut self.first, &mut self.second], rows)
     }
 
     /// A row by its key, from where it is whole.
     pub fn get(&self, table: &Table, key: &[Value]) -> Result<Option<Row>, KeyringError> {
-        match file::get(&self.first, table, key) {
-            Ok(Some(row)) => Ok(Some(row)),
-            Ok(None) | Err(_) => file::get(&self.second, table, key),
+        if let Ok(Found::Whole(row)) = file::get(&self.first, table, key) {
+            return Ok(Some(row));
+        }
+        match file::get(&self.second, table, key)? {
+            Found::Whole(row) => Ok(Some(row)),
+            Found::Bad | Found::Absent => Ok(None),
         }
     }
 
-    /// All rows of a small table.
+    /// All rows of a small table that are whole somewhere.
     pub fn all(&self, table: &Table) -> Result<Vec<Row>, KeyringError> {
-        let keys = file::keys(&self.first, table)?;
-        keys.iter().filter_map(|key| self.get(table, key).transpose()).collect()
+        let keys = both_keys([Some(&self.first), Some(&self.second)], table)?;
+        keys.values().filter_map(|key| self.get(table, key).transpose()).collect()
     }
 
-    fn reconcile(&mut self, table: &Table, repairs: &mut Vec<String>) -> Result<(), KeyringError> {
-        let (in_first, in_second) = (file::keys(&self.first, table)?, file::keys(&self.second, table)?);
-        let mut all = in_first.clone();
-        all.extend(in_second.iter().filter(|key| !in_first.contains(key)).cloned());
-        for key in all {
-            match (file::get(&self.first, table, &key)?, file::get(&self.second, table, &key)?) {
-                (Some(first), Some(second)) if first == second => {}
-                (Some(first), Some(second)) => {
-                    let merged = merge(table, &first, &second)?;
-                    self.put(&[(table, &merged)])?;
-                    repairs.push(format!("a row of {} had lost a destruction in one copy", table.name));
-                }
-                (Some(whole), None) => {
-                    file::put(&mut self.second, &[(table, &whole)])?;
-                    repairs.push(format!("a row of {} was restored in {}", table.name, NAMES[1]));
-                }
-                (None, Some(whole)) => {
-                    file::put(&mut self.first, &[(table, &whole)])?;
-                    repairs.push(format!("a row of {} was restored in {}", table.name, NAMES[0]));
-                }
-                (None, None) => return Err(KeyringError::Damaged(format!("a row of {} is whole in neither copy", table.name))),
-            }
+    /// Mends what a write that reached one file only has left between them.
+    pub fn level(&mut self) -> Result<Vec<String>, KeyringError> {
+        mend::level(&mut self.first, &mut self.second)
+    }
+
+    /// Zeroes slots of a batch in both files, whatever an earlier try has reached. A batch that lies in neither is passed over.
+    pub fn zero(&mut self, batch: [u8; 12], keys: &[KeyId]) -> Result<(), KeyringError> {
+        let (table, id) = (Table::named("batches")?, [Value::Blob(batch.to_vec())]);
+        let (first, second) = (file::get(&self.first, table, &id)?, file::get(&self.second, table, &id)?);
+        let row = match (&first, &second) {
+            (Found::Whole(first), Found::Whole(second)) => merge(table, first, second)?,
+            (Found::Whole(row), _) | (_, Found::Whole(row)) => row.clone(),
+            (Found::Absent, Found::Absent) => return Ok(()),
+            _ => return Err(KeyringError::Damaged("a batch with a key to destroy is whole in neither copy".into())),
+        };
+        let zeroed = Found::Whole(without(row, keys));
+        match &zeroed {
+            Found::Whole(row) if first != zeroed || second != zeroed => self.put(&[(table, row)]),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Overwrites and removes files that were set aside: they may hold keys that must be nowhere. (The other copy was whole when they were.)
+    pub fn forget_asides(&self) -> Result<(), KeyringError> {
+        let mut forgotten = false;
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !NAMES.iter().any(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with(ASIDE))) {
+                continue;
+            }
+            let about = entry.metadata()?;
+            if about.is_file() {
+                let mut file = OpenOptions::new().write(true).open(entry.path())?;
+                let zeroes = vec![0; 64 * 1024];
+                let mut left = about.len();
+                while left > 0 {
+                    let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeroes.len());
+                    file.write_all(zeroes.get(..step).unwrap_or(&zeroes))?;
+                    left -= step as u64;
+                }
+                file.sync_all()?;
+            }
+            fs::remove_file(entry.path())?;
+            forgotten = true;
+        }
+        if forgotten { Ok(File::open(&self.folder)?.sync_all()?) } else { Ok(()) }
+    }
+
+    /// Copies both files into another folder, durable on return. Nothing there is written over.
+    pub fn copy_to(&self, folder: &Path) -> Result<(), KeyringError> {
+        if let Some(taken) = NAMES.iter().map(|name| folder.join(name)).find(|path| path.exists()) {
+            return Err(KeyringError::Io(format!("{} lies there already", taken.display())));
+        }
+        for (connection, name) in [&self.first, &self.second].into_iter().zip(NAMES) {
+            let partial = folder.join(format!("{name}.partial"));
+            if partial.exists() {
+                fs::remove_file(&partial)?;
+            }
+            let path = partial.to_str().ok_or_else(|| KeyringError::Io(format!("{} is not UTF-8", partial.display())))?;
+            // A reader's connection would refuse to write even elsewhere; this statement never writes to the file it reads.
+            connection.pragma_update(None, "query_only", false)?;
+            let copied = connection.execute("VACUUM INTO ?1", [path]);
+            connection.pragma_update(None, "query_only", self.read_only)?;
+            copied?;
+            File::open(&partial)?.sync_all()?;
+            fs::rename(&partial, folder.join(name))?;
+        }
+        Ok(File::open(folder)?.sync_all()?)
     }
 }
 
-/// Opens a file and reads it to its end, so that damage anywhere is found now.
-fn whole(path: &Path) -> Result<Connection, KeyringError> {
-    let connection = file::open(path, false, false)?;
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" { Ok(connection) } else { Err(KeyringError::Damaged(verdict)) }
-}
-
-/// Sets what lies there aside and makes an empty file.
-fn anew(path: &Path, repairs: &mut Vec<String>) -> Result<Connection, KeyringError> {
-    if path.exists() {
-        let aside = (1..u32::MAX).map(|n| PathBuf::from(format!("{}.damaged-{n}", path.display()))).find(|aside| !aside.exists());
-        std::fs::rename(path, aside.unwrap_or_else(|| path.with_extension("damaged")))?;
+/// The keys of all rows of the files that can be read, each once.
+pub(super) fn both_keys(files: [Option<&Connection>; 2], table: &Table) -> Result<BTreeMap<Vec<u8>, Row>, KeyringError> {
+    let mut all = BTreeMap::new();
+    for file in files.into_iter().flatten() {
+        all.extend(file::keys(file, table)?.into_iter().map(|key| (table.checksum(&key), key)));
     }
-    repairs.push(format!("{} was made anew from the other copy", path.display()));
-    file::open(path, true, false)
+    Ok(all)
 }
 
-/// Two whole rows that differ: only a destruction that reached one file may be the reason, and it holds.
-fn merge(table: &Table, first: &Row, second: &Row) -> Result<Row, KeyringError> {
+/// Two whole rows as one; where they differ, only a destruction that reached one file may be the reason, and it holds.
+pub(super) fn merge(table: &Table, first: &Row, second: &Row) -> Result<Row, KeyringError> {
     let disagree = || KeyringError::Damaged(format!("the copies disagree on a row of {}", table.name));
     let (Some((Value::Blob(ours), head)), Some((Value::Blob(theirs), other))) = (first.split_last(), second.split_last()) else {
         return Err(disagree());

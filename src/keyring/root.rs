@@ -20,6 +20,10 @@ const MAX_FILE: u64 = 1024;
 pub trait RootKeyProvider {
     /// The key, for this vault only.
     fn root_key(&self, vault: VaultId) -> Result<Key, KeyringError>;
+    /// Refuses a source that lies within the data it opens: whoever copies that must not get both.
+    fn apart_from(&self, _data: &Path) -> Result<(), KeyringError> {
+        Ok(())
+    }
 }
 
 /// A file of mode 0600 outside the data directory: title, vault id and 32 bytes in base64, a line each.
@@ -50,18 +54,29 @@ impl KeyFile {
 
     /// Makes the file with a fresh key. It must not exist, and must not lie in the data directory: whoever copies that must not get both.
     pub fn create(&self, vault: VaultId, data: &Path, random: &dyn Random) -> Result<Key, KeyringError> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if resolved(folder)?.starts_with(resolved(data)?) {
-            return Err(self.problem("lies in the data directory: choose another place, so that a copy of the data does not hold its key"));
-        }
+        let folder = self.folder();
+        self.apart_from(data)?;
+        let existed = folder.ancestors().find(|ancestor| ancestor.exists()).map(Path::to_owned);
         fs::create_dir_all(folder)?;
+        // Once more, now that every folder of the path exists and no link or `..` can hide where it leads.
+        self.apart_from(data)?;
         let key = Key::random(random);
         let text = Zeroizing::new(format!("{TITLE}\n{vault}\n{}\n", *Zeroizing::new(Base64::encode_string(key.expose()))));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        File::open(folder)?.sync_all()?;
+        // The folders that were made must outlive a power cut as well.
+        for ancestor in folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
+            File::open(ancestor)?.sync_all()?;
+            if existed.as_deref() == Some(ancestor) {
+                break;
+            }
+        }
         Ok(key)
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     fn problem(&self, problem: &str) -> KeyringError {
@@ -70,6 +85,15 @@ impl KeyFile {
 }
 
 impl RootKeyProvider for KeyFile {
+    fn apart_from(&self, data: &Path) -> Result<(), KeyringError> {
+        let data = resolved(data)?;
+        // Both where it is named and where a link leads.
+        if resolved(self.folder())?.starts_with(&data) || resolved(&self.path)?.starts_with(&data) {
+            return Err(self.problem("lies in the data directory: choose another place, so that a copy of the data does not hold its key"));
+        }
+        Ok(())
+    }
+
     fn root_key(&self, vault: VaultId) -> Result<Key, KeyringError> {
         let file = File::open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
         if file.metadata()?.mode() & 0o077 != 0 {

@@ -9,6 +9,8 @@ use crate::seal::{Key, WRAPPED, WrapOf, derive};
 
 /// A batch whose keys are handed out one after the other.
 pub(super) struct Pool {
+    /// The run and epoch it was minted in; it serves no other.
+    pub run: [u8; 16],
     batch: [u8; 12],
     keys: std::vec::IntoIter<Key>,
 }
@@ -57,7 +59,7 @@ impl Mint {
             blob(&self.run),
             Value::Blob(slots),
         ];
-        (Pool { batch, keys: keys.into_iter() }, row)
+        (Pool { run: self.run, batch, keys: keys.into_iter() }, row)
     }
 }
 
@@ -87,15 +89,15 @@ impl Batch {
     }
 }
 
-/// The row with these slots zeroed; `None` when they were already.
-pub(super) fn without(row: &Row, keys: &[KeyId]) -> Option<Row> {
-    let mut changed = row.clone();
-    let Some(Value::Blob(slots)) = changed.last_mut() else { return None };
-    for key in keys {
-        let start = key.slot as usize * WRAPPED;
-        if let Some(slot) = slots.get_mut(start..start + WRAPPED) {
-            slot.fill(0);
+/// The row with these slots zeroed.
+pub(super) fn without(mut row: Row, keys: &[KeyId]) -> Row {
+    if let Some(Value::Blob(slots)) = row.last_mut() {
+        for key in keys {
+            let start = key.slot as usize * WRAPPED;
+            if let Some(slot) = slots.get_mut(start..start + WRAPPED) {
+                slot.fill(0);
+            }
         }
     }
-    (changed != *row).then_some(changed)
+    row
 }

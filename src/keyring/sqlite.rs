@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use rusqlite::types::Value;
 
 use super::file::Table;
 use super::pair::Pair;
-use super::slots::{Batch, Mint, Pool, without};
+use super::slots::{Batch, Mint, Pool};
 use super::{BATCH, Keyring, KeyringError, Purpose, PurposeKey, RootKeyProvider};
 use crate::kernel::{KeyId, Random, TenantId, VaultId};
 use crate::seal::{Key, WrapOf, derive};
@@ -33,15 +34,18 @@ pub struct SqliteKeyring {
 
 struct Inner {
     vault: VaultId,
-    epoch: u32,
-    run: [u8; 16],
+    /// Its number, and a random id of the program's run within it: what was minted in another one is never handed out.
+    epoch: Mutex<(u32, [u8; 16])>,
     random: Arc<dyn Random>,
+    /// Held while a tenant is made, so that two callers do not both make it.
+    making: Mutex<()>,
     /// Held while the files are written: minting ahead and destroying do not cross.
     files: Mutex<Pair>,
     wrapping: Mutex<HashMap<TenantId, BTreeMap<u32, Key>>>,
     purposes: Mutex<HashMap<(TenantId, &'static str), PurposeKey>>,
     pools: Mutex<HashMap<TenantId, Pools>>,
     cache: Mutex<HashMap<[u8; 12], Arc<Batch>>>,
+    minters: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -73,6 +77,7 @@ impl SqliteKeyring {
             Mode::Read => (Pair::open_read_only(folder)?, Vec::new()),
         };
         let vault = read_vault(&files)?;
+        root.apart_from(folder)?;
         let root = root.root_key(vault)?;
         let inner = Inner::new(vault, epoch, files, random);
         inner.load(&root)?;
@@ -86,7 +91,44 @@ impl SqliteKeyring {
 
     /// Makes a tenant's keys unless it has them. Only here is the root key needed, so it is given and not kept.
     pub fn ensure_tenant(&self, tenant: TenantId, root: &Key) -> Result<(), KeyringError> {
-        if lock(&self.inner.wrapping).contains_key(&tenant) { Ok(()) } else { self.inner.make_tenant(tenant, root, &[Purpose::Claims]) }
+        let _alone = lock(&self.inner.making);
+        if lock(&self.inner.wrapping).contains_key(&tenant) {
+            return Ok(());
+        }
+        // An earlier try may have reached the files before it failed: its keys are taken over, since writing over them would lose what they wrap.
+        let key = [Value::Blob(tenant.0.to_vec()), Value::Integer(1)];
+        let made = {
+            let mut files = lock(&self.inner.files);
+            let made = files.get(Table::named("wrapping_keys")?, &key)?.is_some();
+            if made {
+                files.writable()?;
+                files.level()?;
+            }
+            made
+        };
+        if made { self.inner.load(root) } else { self.inner.make_tenant(tenant, root, &[Purpose::Claims]) }
+    }
+
+    /// Begins another epoch (a restore does): no key that was minted before it is handed out any more.
+    pub fn begin_epoch(&self, number: u32) {
+        *lock(&self.inner.epoch) = (number, self.inner.random.array());
+        lock(&self.inner.pools).clear();
+    }
+
+    /// Copies both files into another folder: for backups and restores. Durable on return; nothing there is written over.
+    pub fn copy_to(&self, folder: &Path) -> Result<(), KeyringError> {
+        lock(&self.inner.files).copy_to(folder)
+    }
+}
+
+impl Drop for SqliteKeyring {
+    /// Waits for minting, so that nobody writes the files after the keyring was closed.
+    fn drop(&mut self) {
+        let minters = std::mem::take(&mut *lock(&self.inner.minters));
+        for minter in minters {
+            // One that panicked has nothing to hand over.
+            drop(minter.join());
+        }
     }
 }
 
@@ -102,14 +144,15 @@ impl Inner {
         let run = random.array();
         Self {
             vault,
-            epoch,
-            run,
+            epoch: Mutex::new((epoch, run)),
             random,
+            making: Mutex::default(),
             files: Mutex::new(files),
             wrapping: Mutex::default(),
             purposes: Mutex::default(),
             pools: Mutex::default(),
             cache: Mutex::default(),
+            minters: Mutex::default(),
         }
     }
 
@@ -164,12 +207,14 @@ impl Inner {
         lock(&self.files).put(&rows.iter().map(|(table, row)| (*table, row)).collect::<Vec<_>>())?;
         lock(&self.wrapping).entry(tenant).or_default().insert(version, wrapping);
         lock(&self.purposes).extend(made.into_iter().map(|(name, key)| ((tenant, name), key)));
-        lock(&self.pools).entry(tenant).or_default().current = Some(pool);
+        let mut pools = lock(&self.pools);
+        pools.entry(tenant).or_default().current = Some(pool).filter(|pool| self.is_current(pool));
         Ok(())
     }
 
     fn mint_of(&self, tenant: TenantId, version: u32) -> Mint {
-        Mint { vault: self.vault, tenant, version, epoch: self.epoch, run: self.run }
+        let (epoch, run) = *lock(&self.epoch);
+        Mint { vault: self.vault, tenant, version, epoch, run }
     }
 
     fn mint(&self, tenant: TenantId) -> Result<Pool, KeyringError> {
@@ -189,9 +234,17 @@ impl Inner {
             let pools = pools.entry(tenant).or_default();
             pools.minting = false;
             // When it failed, the next caller without a slot mints itself and is told why it cannot.
-            pools.next = minted.ok().or_else(|| pools.next.take());
+            pools.next = minted.ok().filter(|pool| inner.is_current(pool)).or_else(|| pools.next.take());
         });
-        thread.is_ok()
+        let Ok(thread) = thread else { return false };
+        let mut minters = lock(&self.minters);
+        minters.retain(|minter| !minter.is_finished());
+        minters.push(thread);
+        true
+    }
+
+    fn is_current(&self, pool: &Pool) -> bool {
+        lock(&self.epoch).1 == pool.run
     }
 
     fn batch(&self, id: KeyId) -> Result<Arc<Batch>, KeyringError> {
@@ -251,7 +304,10 @@ impl Keyring for SqliteKeyring {
                 }
             }
             let minted = self.inner.mint(tenant)?;
-            lock(&self.inner.pools).entry(tenant).or_default().next.get_or_insert(minted);
+            let mut pools = lock(&self.inner.pools);
+            if self.inner.is_current(&minted) {
+                pools.entry(tenant).or_default().next.get_or_insert(minted);
+            }
         }
     }
 
@@ -266,19 +322,19 @@ impl Keyring for SqliteKeyring {
     }
 
     fn destroy(&self, keys: &[KeyId]) -> Result<(), KeyringError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let mut by_batch: BTreeMap<[u8; 12], Vec<KeyId>> = BTreeMap::new();
         for key in keys {
             by_batch.entry(key.batch).or_default().push(*key);
         }
         let mut files = lock(&self.inner.files);
+        files.writable()?;
         for (batch, keys) in by_batch {
-            let table = Table::named("batches")?;
-            let row = files.get(table, &[Value::Blob(batch.to_vec())])?;
-            if let Some(changed) = row.and_then(|row| without(&row, &keys)) {
-                files.put(&[(table, &changed)])?;
-            }
             lock(&self.inner.cache).remove(&batch);
+            files.zero(batch, &keys)?;
         }
-        Ok(())
+        files.forget_asides()
     }
 }

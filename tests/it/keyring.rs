@@ -12,13 +12,13 @@ use keyledger::seal::Key;
 
 use crate::fixed::FixedRandom;
 
-const VAULT: VaultId = VaultId(*b"vault-of-keyring");
-const TENANT: TenantId = TenantId(*b"tenant-a-keyring");
-const OTHER: TenantId = TenantId(*b"tenant-b-keyring");
-const FILES: [&str; 2] = ["keyring.db", "keyring-copy.db"];
+pub const VAULT: VaultId = VaultId(*b"vault-of-keyring");
+pub const TENANT: TenantId = TenantId(*b"tenant-a-keyring");
+pub const OTHER: TenantId = TenantId(*b"tenant-b-keyring");
+pub const FILES: [&str; 2] = ["keyring.db", "keyring-copy.db"];
 
 /// A root key that a test chose.
-struct Given([u8; 32]);
+pub struct Given(pub [u8; 32]);
 
 impl RootKeyProvider for Given {
     fn root_key(&self, _: VaultId) -> Result<Key, KeyringError> {
@@ -26,9 +26,9 @@ impl RootKeyProvider for Given {
     }
 }
 
-const ROOT: Given = Given([1; 32]);
+pub const ROOT: Given = Given([1; 32]);
 
-fn make(folder: &Path) -> SqliteKeyring {
+pub fn make(folder: &Path) -> SqliteKeyring {
     let root = ROOT.root_key(VAULT).unwrap();
     let keyring = SqliteKeyring::create(folder, VAULT, &root, Arc::new(FixedRandom::new(1))).unwrap();
     keyring.ensure_tenant(TENANT, &root).unwrap();
@@ -37,19 +37,19 @@ fn make(folder: &Path) -> SqliteKeyring {
 }
 
 /// Opens in another run: randomness goes on elsewhere.
-fn open(folder: &Path, seed: u64) -> Result<(SqliteKeyring, Vec<String>), KeyringError> {
+pub fn open(folder: &Path, seed: u64) -> Result<(SqliteKeyring, Vec<String>), KeyringError> {
     SqliteKeyring::open(folder, &ROOT, Mode::Serve, 1, Arc::new(FixedRandom::new(seed)))
 }
 
 /// The files of the folder that hold these bytes.
-fn holding(folder: &Path, needle: &[u8]) -> Vec<String> {
+pub fn holding(folder: &Path, needle: &[u8]) -> Vec<String> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let holds = |path: &std::path::PathBuf| fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle);
     files.filter(holds).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
 }
 
 /// The wrapped bytes of a key, as they lie in the table.
-fn wrapped(folder: &Path, id: KeyId) -> Vec<u8> {
+pub fn wrapped(folder: &Path, id: KeyId) -> Vec<u8> {
     let connection = rusqlite::Connection::open(folder.join(FILES[0])).unwrap();
     let slots: Vec<u8> = connection.query_row("SELECT slots FROM batches WHERE id = ?1", [id.batch.to_vec()], |row| row.get(0)).unwrap();
     slots[id.slot as usize * 104..][..104].to_vec()

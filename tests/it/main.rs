@@ -7,6 +7,7 @@ mod credentials_connector;
 mod fixed;
 mod fixed_clock;
 mod keyring;
+mod keyring_faults;
 mod log_bench;
 mod log_contract;
 mod log_powerloss;
