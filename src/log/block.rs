@@ -32,6 +32,9 @@ pub(super) fn admit(index: &mut Index, submission: &Submission, now: Moment) -> 
         if draft.header.group.index as usize != place || draft.header.group.count as usize != count {
             return Err(SubmitError::Unavailable("a group does not count its events".into()));
         }
+        if place > 0 && draft.header.command.is_some() {
+            return Err(SubmitError::Unavailable("only a group's first event carries a command id".into()));
+        }
         let record = seat(&after, draft, *expected, now)?;
         after.fold(&record);
         records.push(record);

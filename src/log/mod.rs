@@ -14,6 +14,7 @@
 mod block;
 mod index;
 mod memory;
+mod queue;
 mod sequencer;
 mod sqlite;
 mod writer;

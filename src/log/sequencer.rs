@@ -1,11 +1,11 @@
 //! The sequencer: takes what waits, checks it, gives seats, appends one block, shows it to the views, answers all.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::block::{Admitted, admit};
+use super::queue::{Queue, Waiting, size};
 use super::{AppendError, EventLog, Index, LogError, MAX_BLOCK_BYTES, MAX_BLOCK_RECORDS, MAX_QUEUE};
 use crate::kernel::{Clock, Expected, Guard, Moment, Position, Refusal};
 use crate::seal::{Draft, Record};
@@ -74,15 +74,14 @@ pub enum SubmitError {
     ClockLeapt,
 }
 
-type Answer = oneshot::Sender<Result<Appended, SubmitError>>;
-
 enum Message {
-    Submit(Submission, Answer),
+    Submit(Waiting),
     Snapshot(oneshot::Sender<Index>),
     ConfirmClock(oneshot::Sender<()>),
+    Shutdown(oneshot::Sender<()>),
 }
 
-/// A handle to the running sequencer. It ends when the last handle is dropped.
+/// A handle to the running sequencer. It ends when the last handle is dropped, or by [`Sequencer::shutdown`].
 #[derive(Clone)]
 pub struct Sequencer {
     queue: mpsc::Sender<Message>,
@@ -95,7 +94,7 @@ impl Sequencer {
         let (queue, waiting) = mpsc::channel(MAX_QUEUE);
         let (seen, head) = watch::channel(from.head());
         let started = (clock.now(), clock.steady_millis());
-        let mut core = Core { engine, clock, subscriber, index: from, started, stopped: None, seen };
+        let mut core = Core { engine, clock, subscriber, index: from, started, stopped: None, closing: Vec::new(), seen };
         core.catch_up().await?;
         tokio::spawn(core.run(waiting));
         Ok(Self { queue, head })
@@ -103,7 +102,7 @@ impl Sequencer {
 
     /// Appends all of it or nothing, and answers when it is durable and the subscriber has it.
     pub async fn submit(&self, submission: Submission) -> Result<Appended, SubmitError> {
-        let bytes: usize = submission.drafts.iter().map(Draft::size).sum();
+        let bytes = size(&submission);
         if submission.drafts.len() > MAX_BLOCK_RECORDS {
             return Err(SubmitError::TooLarge { what: "records", limit: MAX_BLOCK_RECORDS });
         }
@@ -114,7 +113,7 @@ impl Sequencer {
             return Err(SubmitError::Unavailable("a submission has one expectation and one text of facts per event, and at least one event".into()));
         }
         let (answer, result) = oneshot::channel();
-        self.queue.try_send(Message::Submit(submission, answer)).map_err(|error| match error {
+        self.queue.try_send(Message::Submit(Waiting { submission, bytes, answer })).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
             mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable("the sequencer has stopped".into()),
         })?;
@@ -141,6 +140,14 @@ impl Sequencer {
             drop(result.await);
         }
     }
+
+    /// Takes nothing more, writes and answers what waits, and ends. Every clone of the handle then answers `Unavailable`.
+    pub async fn shutdown(&self) {
+        let (answer, result) = oneshot::channel();
+        if self.queue.send(Message::Shutdown(answer)).await.is_ok() {
+            drop(result.await);
+        }
+    }
 }
 
 struct Core {
@@ -150,6 +157,7 @@ struct Core {
     index: Index,
     started: (Moment, u64),
     stopped: Option<String>,
+    closing: Vec<oneshot::Sender<()>>,
     seen: watch::Sender<Position>,
 }
 
@@ -159,39 +167,49 @@ struct Block {
     records: Vec<Record>,
     opened: Vec<Option<Arc<[u8]>>>,
     bytes: usize,
-    waiting: Vec<(Submission, Answer, Result<Appended, SubmitError>)>,
+    waiting: Vec<(Waiting, Result<Appended, SubmitError>)>,
 }
 
 impl Core {
-    async fn run(mut self, mut queue: mpsc::Receiver<Message>) {
-        let mut waiting = VecDeque::new();
-        while let Some(message) = queue.recv().await {
-            self.take(message, &mut waiting);
-            while !waiting.is_empty() {
-                while let Ok(message) = queue.try_recv() {
-                    self.take(message, &mut waiting);
+    async fn run(mut self, mut channel: mpsc::Receiver<Message>) {
+        let mut queue = Queue::default();
+        while let Some(message) = channel.recv().await {
+            self.take(message, &mut queue, &mut channel);
+            while !queue.is_empty() {
+                while !queue.holds_a_block()
+                    && let Ok(message) = channel.try_recv()
+                {
+                    self.take(message, &mut queue, &mut channel);
                 }
-                self.write_block(&mut waiting).await;
+                self.write_block(&mut queue).await;
             }
+        }
+        for answer in self.closing {
+            let _gone = answer.send(());
         }
     }
 
-    fn take(&mut self, message: Message, waiting: &mut VecDeque<(Submission, Answer)>) {
+    fn take(&mut self, message: Message, queue: &mut Queue, channel: &mut mpsc::Receiver<Message>) {
         match message {
-            Message::Submit(submission, answer) => waiting.push_back((submission, answer)),
+            Message::Submit(waiting) => queue.push_back(waiting),
             Message::Snapshot(answer) => drop(answer.send(self.index.clone())),
             Message::ConfirmClock(answer) => {
                 self.started = (self.clock.now(), self.clock.steady_millis());
                 let _gone = answer.send(());
             }
+            Message::Shutdown(answer) => {
+                // What lies in the channel is still taken; nothing is added to it.
+                channel.close();
+                self.closing.push(answer);
+            }
         }
     }
 
     /// Gathers one block from the front of the queue, appends it, and answers.
-    async fn write_block(&mut self, waiting: &mut VecDeque<(Submission, Answer)>) {
-        let Some(now) = self.may_write(waiting) else { return };
+    async fn write_block(&mut self, queue: &mut Queue) {
+        let Some(now) = self.may_write(queue) else { return };
         let mut after = self.index.clone();
-        let mut block = gather(&mut after, waiting, now);
+        let mut block = gather(&mut after, queue, now);
         if block.records.is_empty() {
             return answer_all(block.waiting);
         }
@@ -203,7 +221,7 @@ impl Core {
                 self.seen.send_replace(self.index.head());
                 answer_all(block.waiting);
             }
-            Err(AppendError::HeadMoved) => self.check_again(block, waiting).await,
+            Err(AppendError::HeadMoved) => self.check_again(block, queue).await,
             // Also those that were refused: their refusal may have rested on what was not written.
             Err(AppendError::Refused(cause)) => fail_all(block.waiting, &SubmitError::Unavailable(cause)),
             Err(AppendError::Unknown(cause)) => {
@@ -214,22 +232,20 @@ impl Core {
     }
 
     /// The time of the next block; otherwise all who wait are told why nothing is written.
-    fn may_write(&self, waiting: &mut VecDeque<(Submission, Answer)>) -> Option<Moment> {
+    fn may_write(&self, queue: &mut Queue) -> Option<Moment> {
         let now = self.clock.now();
-        let steady = i64::try_from(self.clock.steady_millis() - self.started.1).unwrap_or(i64::MAX);
+        let steady = i64::try_from(self.clock.steady_millis().saturating_sub(self.started.1)).unwrap_or(i64::MAX);
         let error = match &self.stopped {
             Some(cause) => SubmitError::Unavailable(format!("no writes until restarted, after: {cause}")),
             None if now.millis() - self.started.0.millis() > steady.saturating_add(MAX_LEAP) => SubmitError::ClockLeapt,
             None => return Some(now),
         };
-        for (_, answer) in waiting.drain(..) {
-            drop(answer.send(Err(error.clone())));
-        }
+        queue.fail(&error);
         None
     }
 
     /// Another node wrote: takes its records in, and puts the block's submissions back to the front of the queue.
-    async fn check_again(&mut self, block: Block, waiting: &mut VecDeque<(Submission, Answer)>) {
+    async fn check_again(&mut self, block: Block, queue: &mut Queue) {
         let head = self.index.head();
         let moved = self.catch_up().await.map_err(|error| error.to_string());
         let moved =
@@ -238,8 +254,8 @@ impl Core {
             self.stopped = Some(cause.clone());
             return fail_all(block.waiting, &SubmitError::Unavailable(cause));
         }
-        for (submission, answer, _) in block.waiting.into_iter().rev() {
-            waiting.push_front((submission, answer));
+        for (waiting, _) in block.waiting.into_iter().rev() {
+            queue.push_front(waiting);
         }
     }
 
@@ -260,55 +276,59 @@ impl Core {
     /// Appends; an unknown outcome is made known by looking at what stands right after the head.
     async fn append(&self, block: Arc<[Record]>) -> Result<(), AppendError> {
         let head = self.index.head();
-        let mut result = self.engine.append(head, Arc::clone(&block)).await;
-        for _ in 0..RETRIES {
-            let Err(AppendError::Unknown(cause)) = result else { return result };
-            result = match self.engine.read(head, block.len()).await {
-                Ok(found) if found == *block => Ok(()),
-                Ok(found) if found.is_empty() => self.engine.append(head, Arc::clone(&block)).await,
-                Ok(_) => Err(AppendError::HeadMoved),
-                Err(error) => Err(AppendError::Unknown(format!("{cause}; then {error}"))),
-            };
+        let mut cause = match self.engine.append(head, Arc::clone(&block)).await {
+            Err(AppendError::Unknown(cause)) => cause,
+            known => return known,
+        };
+        // The first bytes may still appear. So from here on a refusal of the same bytes proves nothing, and a head that moved may have been
+        // moved by them: only what stands in the log decides.
+        for resend in (0..=RETRIES).rev() {
+            match self.engine.read(head, block.len()).await {
+                Ok(found) if found == *block => return Ok(()),
+                Ok(found) if !found.is_empty() => return Err(AppendError::HeadMoved),
+                Ok(_) if resend == 0 => {}
+                Ok(_) => match self.engine.append(head, Arc::clone(&block)).await {
+                    Ok(()) => return Ok(()),
+                    Err(AppendError::HeadMoved) => {}
+                    Err(AppendError::Refused(next) | AppendError::Unknown(next)) => cause = next,
+                },
+                Err(error) => cause = format!("{cause}; then {error}"),
+            }
         }
-        result
+        Err(AppendError::Unknown(cause))
     }
 }
 
 /// Takes submissions from the front while they fit. What is refused waits with the block: the refusal may rest on what the block holds.
-fn gather(after: &mut Index, waiting: &mut VecDeque<(Submission, Answer)>, now: Moment) -> Block {
+fn gather(after: &mut Index, queue: &mut Queue, now: Moment) -> Block {
     let mut block = Block::default();
-    while let Some((submission, _)) = waiting.front() {
-        let bytes: usize = submission.drafts.iter().map(Draft::size).sum();
-        if block.records.len() + submission.drafts.len() > MAX_BLOCK_RECORDS || block.bytes + bytes > MAX_BLOCK_BYTES {
-            break;
-        }
-        let Some((submission, answer)) = waiting.pop_front() else { break };
-        let result = match admit(after, &submission, now) {
+    while let Some(waiting) = queue.pop_fitting(block.records.len(), block.bytes) {
+        let result = match admit(after, &waiting.submission, now) {
             Ok(Admitted::Records(records)) => {
                 let place = |record: Option<&Record>| record.map_or(Position::ZERO, |record| record.header().position);
                 let appended = Appended { first: place(records.first()), last: place(records.last()), repeated: false };
-                block.bytes += bytes;
+                block.bytes += waiting.bytes;
                 block.records.extend(records);
-                block.opened.extend(submission.opened.iter().cloned().map(Some));
+                block.opened.extend(waiting.submission.opened.iter().cloned().map(Some));
                 Ok(appended)
             }
             Ok(Admitted::Repeated { first, last }) => Ok(Appended { first, last, repeated: true }),
             Err(error) => Err(error),
         };
-        block.waiting.push((submission, answer, result));
+        block.waiting.push((waiting, result));
     }
     block
 }
 
-fn answer_all(waiting: Vec<(Submission, Answer, Result<Appended, SubmitError>)>) {
-    for (_, answer, result) in waiting {
+fn answer_all(waiting: Vec<(Waiting, Result<Appended, SubmitError>)>) {
+    for (waiting, result) in waiting {
         // A caller that went away loses its answer, not its event.
-        drop(answer.send(result));
+        drop(waiting.answer.send(result));
     }
 }
 
-fn fail_all(waiting: Vec<(Submission, Answer, Result<Appended, SubmitError>)>, error: &SubmitError) {
-    for (_, answer, _) in waiting {
-        drop(answer.send(Err(error.clone())));
+fn fail_all(waiting: Vec<(Waiting, Result<Appended, SubmitError>)>, error: &SubmitError) {
+    for (waiting, _) in waiting {
+        drop(waiting.answer.send(Err(error.clone())));
     }
 }

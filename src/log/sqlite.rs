@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::writer::{Job, last_position, run};
 use super::{AppendError, BoxFuture, EventLog, LogError};
@@ -16,8 +16,8 @@ use crate::seal::Record;
 const SCHEMA: &str = include_str!("../../schema/log.sql");
 /// The schema's number in `user_version`; each later change has a numbered file of its own.
 const SCHEMA_VERSION: i64 = 1;
-/// How many readers are kept for the next read.
-const IDLE_READERS: usize = 4;
+/// How many connections read at once; one more read waits for one of them.
+const READERS: usize = 4;
 
 /// How hard a commit is pressed onto the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,18 +47,22 @@ pub struct SqliteLog {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<std::thread::JoinHandle<()>>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    reading: Arc<Semaphore>,
     head: watch::Sender<Position>,
 }
 
 impl SqliteLog {
     /// Opens the file, making it and its table when they are missing (unless `read_only`).
     pub fn open(path: &Path, options: Options) -> Result<Self, LogError> {
-        let connection = connect(path, &options).map_err(engine)?;
-        if !options.read_only {
+        let connection = connect(path, &options)?;
+        if options.read_only {
+            known_schema(&connection)?;
+        } else {
             prepare(&connection, &options)?;
         }
         let head = watch::Sender::new(last_position(&connection).map_err(engine)?);
-        let mut log = Self { path: path.to_owned(), options, jobs: None, thread: None, readers: Arc::default(), head };
+        let mut log =
+            Self { path: path.to_owned(), options, jobs: None, thread: None, readers: Arc::default(), reading: Arc::new(Semaphore::new(READERS)), head };
         if !log.options.read_only {
             let (jobs, waiting) = mpsc::channel();
             let head = log.head.clone();
@@ -71,13 +75,15 @@ impl SqliteLog {
 
     async fn with_reader<T: Send + 'static>(&self, work: impl FnOnce(&Connection) -> Result<T, LogError> + Send + 'static) -> Result<T, LogError> {
         let (readers, path, options) = (Arc::clone(&self.readers), self.path.clone(), Options { read_only: true, ..self.options.clone() });
+        let turn = Arc::clone(&self.reading).acquire_owned().await.map_err(|error| LogError::Engine(error.to_string()))?;
         let task = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let reader = idle.map_or_else(|| connect(&path, &options).map_err(engine), Ok)?;
+            let reader = idle.map_or_else(|| connect(&path, &options), Ok)?;
             let result = work(&reader);
-            let mut idle = readers.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < IDLE_READERS {
-                idle.push(reader);
+            // One that failed is not used again.
+            if result.is_ok() {
+                readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             }
             result
         });
@@ -100,7 +106,14 @@ fn engine(error: rusqlite::Error) -> LogError {
     LogError::Engine(error.to_string())
 }
 
-fn connect(path: &Path, options: &Options) -> Result<Connection, rusqlite::Error> {
+/// Opens a connection, sets what each one must hold, and reads it back.
+fn connect(path: &Path, options: &Options) -> Result<Connection, LogError> {
+    let connection = open_file(path, options).map_err(engine)?;
+    verify(&connection, &[("trusted_schema", 0), ("mmap_size", 0), ("query_only", i64::from(options.read_only))])?;
+    Ok(connection)
+}
+
+fn open_file(path: &Path, options: &Options) -> Result<Connection, rusqlite::Error> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if !options.read_only {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
@@ -117,7 +130,7 @@ fn connect(path: &Path, options: &Options) -> Result<Connection, rusqlite::Error
     Ok(connection)
 }
 
-/// Sets the writer's pragmas, reads them back, and makes the table.
+/// Sets how hard the writer syncs, reads it back, and makes the table.
 fn prepare(connection: &Connection, options: &Options) -> Result<(), LogError> {
     let level = match options.synchronous {
         Synchronous::Full => 2,
@@ -126,26 +139,41 @@ fn prepare(connection: &Connection, options: &Options) -> Result<(), LogError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(engine)?;
     connection.pragma_update(None, "synchronous", level).map_err(engine)?;
     let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(engine)?;
-    let numbers = [("synchronous", level), ("trusted_schema", 0), ("mmap_size", 0), ("query_only", 0)];
     if journal != "wal" {
         return Err(LogError::Engine(format!("the database does not hold journal_mode=WAL but {journal}")));
     }
-    for (pragma, expected) in numbers {
-        // A build without mmap answers no row at all.
-        let actual: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0)).or_else(absent_is_zero).map_err(engine)?;
-        if actual != expected {
-            return Err(LogError::Engine(format!("the database does not hold {pragma}={expected} but {actual}")));
-        }
-    }
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(engine)?;
-    match version {
-        0 => connection.execute_batch(&format!("BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")).map_err(engine)?,
-        SCHEMA_VERSION => {}
-        newer => return Err(LogError::Engine(format!("the log has schema {newer}; this version knows {SCHEMA_VERSION}"))),
+    verify(connection, &[("synchronous", level)])?;
+    if known_schema(connection)? == 0 {
+        connection.execute_batch(&format!("BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")).map_err(engine)?;
     }
     // A recovered WAL may have lost the padding after its last commit. Beginning a new one keeps the next append out of the sector that
     // holds that commit, so that a second power cut cannot take it along.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(engine)
+}
+
+/// Reads settings back: a build, a file or a VFS that does not hold one must not be trusted with the log.
+fn verify(connection: &Connection, pragmas: &[(&str, i64)]) -> Result<(), LogError> {
+    if !connection.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE).map_err(engine)? {
+        return Err(LogError::Engine("the database does not hold the defensive mode".into()));
+    }
+    for (pragma, expected) in pragmas {
+        // A build without mmap answers no row at all.
+        let actual: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0)).or_else(absent_is_zero).map_err(engine)?;
+        if actual != *expected {
+            return Err(LogError::Engine(format!("the database does not hold {pragma}={expected} but {actual}")));
+        }
+    }
+    Ok(())
+}
+
+/// The schema's number in the file: 0 for a new one, and none that this version does not know.
+fn known_schema(connection: &Connection) -> Result<i64, LogError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(engine)?;
+    if (0..=SCHEMA_VERSION).contains(&version) {
+        Ok(version)
+    } else {
+        Err(LogError::Engine(format!("the log has schema {version}; this version knows {SCHEMA_VERSION}")))
+    }
 }
 
 fn absent_is_zero(error: rusqlite::Error) -> Result<i64, rusqlite::Error> {

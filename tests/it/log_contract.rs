@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use keyledger::kernel::*;
-use keyledger::log::{Fault, MAX_BLOCK_BYTES, MAX_BLOCK_RECORDS, MemoryLog, SubmitError};
+use keyledger::log::{EventLog, Fault, Index, MAX_BLOCK_BYTES, MAX_BLOCK_RECORDS, MAX_QUEUE, MemoryLog, Options, Sequencer, SqliteLog, SubmitError};
 
-use crate::log_bench::{Bench, START, Wanted, at, change, conflict, free, key, observation, submission, take, taken};
+use crate::log_bench::{Bench, START, Seen, Wanted, at, change, conflict, free, key, observation, submission, take, taken};
 
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
@@ -36,12 +36,17 @@ contract!(
     seek_finds_the_last_before_an_instant,
     a_block_has_limits,
     what_waits_is_shown_in_order,
+    the_queue_sheds_what_it_cannot_hold,
+    a_shutdown_writes_what_waits_and_takes_no_more,
+    a_command_is_forgotten_after_a_day,
+    a_command_id_stands_on_the_first_event_only,
 );
 
 async fn promise_1_an_append_is_all_or_none(bench: Bench) {
     assert_eq!(bench.submit(&[change(1, 0), change(2, 0), change(1, 5)]).await, conflict(1));
     assert_eq!(bench.records().await.len(), 0);
-    assert_eq!(bench.submit(&[change(1, 0), change(2, 0), change(1, 1)]).await, at(1, 3));
+    let in_one_block = tokio::join!(bench.submit(&[change(7, 0), change(1, 5)]), bench.submit(&[change(1, 0), change(2, 0), change(1, 1)]));
+    assert_eq!(in_one_block, (conflict(0), at(1, 3)), "nor does a refused group leave anything to those beside it");
     let times: Vec<Moment> = bench.records().await.iter().map(|r| r.header().recorded_at).collect();
     assert_eq!(times, [Moment::from_millis(START); 3], "one group, one time");
 }
@@ -250,6 +255,65 @@ async fn what_waits_is_shown_in_order(bench: Bench) {
     assert_eq!(bench.sequencer.index().await.unwrap().tree().root(), tree.root());
 }
 
+async fn the_queue_sheds_what_it_cannot_hold(bench: Bench) {
+    bench.submit(&[change(1, 0)]).await.unwrap();
+    // On this one thread all are handed in before the sequencer takes the first.
+    let answers = futures_util::future::join_all((0..MAX_QUEUE + 10).map(|_| bench.submit(&[observation(1)]))).await;
+    let shed = answers.iter().filter(|answer| **answer == Err(SubmitError::Busy)).count();
+    assert_eq!((shed, answers.iter().filter(|answer| answer.is_ok()).count()), (10, MAX_QUEUE));
+    assert_eq!(bench.records().await.len(), 1 + MAX_QUEUE, "what was shed is nowhere");
+}
+
+async fn a_shutdown_writes_what_waits_and_takes_no_more(bench: Bench) {
+    let (before, (), after) = tokio::join!(bench.submit(&[change(1, 0)]), bench.sequencer.shutdown(), async {
+        tokio::task::yield_now().await;
+        bench.submit(&[change(2, 0)]).await
+    });
+    assert_eq!(before, at(1, 1));
+    assert!(matches!(after, Err(SubmitError::Unavailable(_))), "{after:?}");
+    assert!(matches!(bench.submit(&[change(3, 0)]).await, Err(SubmitError::Unavailable(_))));
+    bench.sequencer.shutdown().await; // Once more does no harm.
+    assert!(bench.sequencer.index().await.is_none());
+    assert_eq!(bench.records().await.len(), 1);
+}
+
+async fn a_command_is_forgotten_after_a_day(bench: Bench) {
+    bench.command(&[change(1, 0)], 1, 1).await.unwrap();
+    bench.clock.pass(24 * 3_600_000);
+    bench.submit(&[change(2, 0)]).await.unwrap();
+    assert_eq!(bench.command(&[change(3, 0)], 1, 2).await, Err(SubmitError::Refused(Refusal::CommandReused)));
+    bench.clock.pass(1);
+    bench.submit(&[change(2, 1)]).await.unwrap();
+    assert_eq!(bench.sequencer.index().await.unwrap().command(&[1; 32]), None, "the index does not grow for ever");
+    assert_eq!(bench.command(&[change(3, 0)], 1, 2).await, at(4, 4));
+}
+
+async fn a_command_id_stands_on_the_first_event_only(bench: Bench) {
+    let mut wrong = submission(&[change(1, 0), change(2, 0)], None);
+    wrong.drafts[1].header.command = Some([1; 32]);
+    assert!(matches!(bench.sequencer.submit(wrong).await, Err(SubmitError::Unavailable(_))));
+    assert_eq!(bench.records().await.len(), 0);
+}
+
+#[tokio::test]
+async fn two_processes_share_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Arc::new(SqliteLog::open(&folder.path().join("log.db"), Options::default()).unwrap());
+    let (ours, theirs) = (Bench::over(open(), None).await, Bench::over(open(), None).await);
+    let named = |stream| [Wanted { claims: vec![take(1)], ..change(stream, 0) }];
+    assert_eq!(ours.submit(&named(1)).await, at(1, 1));
+    assert_eq!(theirs.submit(&named(2)).await, taken(1), "it caught up from the file and checked again");
+    assert_eq!(*theirs.engine.head().borrow(), Position(1), "and its engine tells of the other's record");
+    let writers = (0..20).flat_map(|n| [ours.submit(&[change(100 + n, 0)]), theirs.submit(&[change(150 + n, 0)])]);
+    assert!(futures_util::future::join_all(writers).await.iter().all(Result::is_ok));
+    theirs.submit(&[observation(1)]).await.unwrap();
+    ours.submit(&[observation(1)]).await.unwrap();
+    let records = ours.records().await;
+    assert!(records.len() == 43 && records.iter().zip(1..).all(|(record, n)| record.header().position == Position(n)));
+    assert_eq!(*ours.seen.0.lock().unwrap(), records);
+    assert_eq!(*theirs.seen.0.lock().unwrap(), records[..42]);
+}
+
 #[tokio::test]
 async fn an_unknown_outcome_is_made_known() {
     for (fault, expected) in [(Fault::UnknownWritten, 1), (Fault::UnknownUnwritten, 1), (Fault::Refused, 0)] {
@@ -262,4 +326,54 @@ async fn an_unknown_outcome_is_made_known() {
         assert!(bench.command(&[change(1, 0)], 1, 1).await.is_ok(), "and then it goes on");
         assert_eq!(bench.records().await.len(), 1);
     }
+}
+
+/// What a sequencer answers while the engine fails so, how many records stand then, and whether it goes on.
+#[tokio::test]
+async fn promise_9_unknown_is_said_as_unknown() {
+    use Fault::{HeadMoved, Refused, UnknownLate, UnknownUnwritten, UnknownWritten};
+    let unknown = Err("it is unknown whether this was written: a planned fault".to_owned());
+    let cases = [
+        (vec![UnknownUnwritten, UnknownWritten], Ok(1), 1, true),
+        (vec![UnknownUnwritten; 3], Ok(1), 1, true),
+        // The last of the bounded tries is looked at, too.
+        (vec![UnknownUnwritten, UnknownUnwritten, UnknownUnwritten, UnknownWritten], Ok(1), 1, true),
+        (vec![UnknownUnwritten; 4], unknown.clone(), 0, false),
+        // That the same bytes are refused later does not mean that the first ones are lost.
+        (vec![UnknownUnwritten, Refused, Refused, Refused], unknown, 0, false),
+        (vec![UnknownUnwritten, Refused], Ok(1), 1, true),
+        // Its own block moved the head: that is success, not another node.
+        (vec![UnknownLate], Ok(1), 1, true),
+        (vec![UnknownLate, Refused], Ok(1), 1, true),
+        // A head that moved without a record to show for it: nothing was written, and nothing more is.
+        (vec![HeadMoved], Err("the log takes no writes: the engine says that the log moved on, and shows no record".into()), 0, false),
+    ];
+    for (faults, expected, records, goes_on) in cases {
+        let engine = Arc::new(MemoryLog::default());
+        let bench = Bench::over(engine.clone(), None).await;
+        for fault in &faults {
+            engine.fail_next(*fault);
+        }
+        let answer = bench.submit(&[change(1, 0)]).await;
+        assert_eq!(answer.map(|appended| appended.first.0).map_err(|error| error.to_string()), expected, "{faults:?}");
+        assert_eq!((bench.records().await.len(), bench.seen.0.lock().unwrap().len()), (records, records), "{faults:?}");
+        assert_eq!(bench.submit(&[change(2, 0)]).await.is_ok(), goes_on, "{faults:?}");
+    }
+}
+
+/// Promise 7 over an unknown outcome: the block appears after all, and the retry at the next start gets its answer.
+#[tokio::test]
+async fn promise_7_holds_over_an_unknown_outcome() {
+    let engine = Arc::new(MemoryLog::default());
+    let bench = Bench::over(engine.clone(), None).await;
+    for fault in [Fault::UnknownUnwritten, Fault::UnknownUnwritten, Fault::UnknownUnwritten, Fault::UnknownLate] {
+        engine.fail_next(fault);
+    }
+    let both = tokio::join!(bench.command(&[change(1, 0)], 1, 1), bench.submit(&[change(1, 0)]));
+    assert!(matches!(both, (Err(SubmitError::Unknown(_)), Err(SubmitError::Unknown(_)))), "a refusal that rests on it waits for it: {both:?}");
+    assert!(matches!(bench.submit(&[change(9, 0)]).await, Err(SubmitError::Unavailable(_))), "it takes no more");
+    assert_eq!(engine.append(Position::ZERO, Arc::new([])).await, Err(keyledger::log::AppendError::HeadMoved), "now it has appeared");
+    let again = Sequencer::start(engine, bench.clock.clone(), Arc::new(Seen::default()), Index::default()).await.unwrap();
+    let answer = again.submit(submission(&[change(1, 0)], Some((1, 1)))).await.unwrap();
+    assert_eq!((answer.first, answer.last, answer.repeated), (Position(1), Position(1), true));
 }
