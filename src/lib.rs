@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod credentials;
+pub mod egress;
 pub mod kernel;
 pub mod keyring;
 pub mod log;

@@ -1,17 +1,20 @@
 //! Bodies, read strictly: one JSON value, no member twice, not too deep; and errors that repeat nothing of the input.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use axum::body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_path_to_error::{Path, Segment};
 use zeroize::Zeroizing;
 
-use super::limits::{BODY_TIMEOUT, JSON_DEPTH};
+use super::limits::BODY_TIMEOUT;
+pub use super::strict::check;
+use super::strict::{push_item, push_member};
 
-/// What is wrong with a body. The texts repeat nothing of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// What is wrong with a body. The texts repeat no value of it. A path is such as `items[3].name`; a member's name in it that is unknown
+/// or not a plain identifier stands as `*`, because a caller may have put a secret there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Larger than allowed.
     #[error("the body is larger than {0} bytes")]
@@ -19,47 +22,89 @@ pub enum BodyError {
     /// It did not arrive.
     #[error("the body did not arrive in time")]
     Aborted,
-    /// Not one JSON value.
+    /// Not one JSON value in UTF-8, or a number beyond every float.
     #[error("the body is not JSON")]
     NotJson,
     /// Nested too deep.
-    #[error("the body nests deeper than {JSON_DEPTH} levels")]
-    TooDeep,
+    #[error("the body nests deeper than {limit} levels")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
     /// A member stands twice in one object.
-    #[error("an object of the body names a member twice")]
-    Twice,
+    #[error("{path}: the body names this member twice")]
+    DuplicateKey {
+        /// The member.
+        path: String,
+    },
     /// JSON of another shape.
-    #[error("the body has a member that is missing, not known, or of the wrong type")]
-    Shape,
+    #[error("{}{problem}", prefix(path))]
+    Shape {
+        /// The part that is wrong; empty for the whole body.
+        path: String,
+        /// One of a few fixed texts.
+        problem: String,
+    },
 }
 
-/// Reads a body; `None` when it is empty.
-pub async fn read<T: DeserializeOwned>(body: Body, limit: usize) -> Result<Option<T>, BodyError> {
+fn prefix(path: &str) -> String {
+    if path.is_empty() { "the body ".to_owned() } else { format!("{path}: ") }
+}
+
+/// Reads a body; `None` when it is empty or white space only.
+pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<Option<T>, BodyError> {
     bytes(body, limit).await?.map(|bytes| parse(&bytes)).transpose()
 }
 
-/// The bytes of a body, wiped on drop; `None` when it is empty.
+pub use read_json as read; // As the connections surface calls it.
+
+/// The bytes of a body, wiped on drop; `None` when it is empty or white space only.
 pub async fn bytes(body: Body, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, BodyError> {
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await.map_err(|_| BodyError::Aborted)?;
     let bytes = collected.map_err(|error| if error.is::<LengthLimitError>() { BodyError::TooLarge(limit) } else { BodyError::Aborted })?.to_bytes();
     Ok((!bytes.iter().all(u8::is_ascii_whitespace)).then(|| Zeroizing::new(bytes.to_vec())))
 }
 
-/// Reads one JSON value, strictly.
+/// Reads one JSON object, strictly.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
     check(bytes)?;
-    serde_json::from_slice(bytes).map(|Object(value)| value).map_err(|_| BodyError::Shape)
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer).map(|Object(value)| value).map_err(|error| shape(error.path(), error.inner()))
 }
 
-/// One pass over the bytes, before anything is made of them.
-pub fn check(bytes: &[u8]) -> Result<(), BodyError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let checked = Strict(0).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    checked.map_err(|error| match error.to_string() {
-        text if text.starts_with(DEEP) => BodyError::TooDeep,
-        text if text.starts_with(TWICE) => BodyError::Twice,
-        _ => BodyError::NotJson,
-    })
+/// Reads free JSON of any shape, strictly. Integers beyond 64 bits become the nearest float.
+pub fn to_value_json(bytes: &[u8]) -> Result<serde_json::Value, BodyError> {
+    check(bytes)?;
+    serde_json::from_slice(bytes).map_err(|_| BodyError::NotJson)
+}
+
+/// Our own words for an error of serde. Its text holds values of the input, so only its beginning is looked at, and of a missing
+/// field the name, which comes from our own types.
+fn shape(path: &Path, error: &serde_json::Error) -> BodyError {
+    let mut shown = String::new();
+    let text = error.to_string();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => push_item(&mut shown, *index),
+            Segment::Map { key } if text.starts_with(&format!("unknown field `{key}`")) => push_member(&mut shown, "*"),
+            Segment::Map { key } => push_member(&mut shown, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let starts = |beginning: &str| text.starts_with(beginning);
+    let problem = match text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
+        Some((name, _)) => {
+            push_member(&mut shown, name);
+            "is missing"
+        }
+        None if starts("unknown field `") => "is not known",
+        None if starts("unknown variant `") => "is none of the known values",
+        None if starts("invalid type: ") => "has the wrong type",
+        None if starts("duplicate field `") => "is given twice",
+        None if starts("invalid length ") => "has the wrong length",
+        None => "has a value that is not allowed",
+    };
+    BodyError::Shape { path: shown, problem: problem.to_owned() }
 }
 
 /// A struct that is read from a JSON object only: serde alone would take an array of its fields as well.
@@ -82,73 +127,5 @@ impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for Members<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
         T::deserialize(serde::de::value::MapAccessDeserializer::new(members))
-    }
-}
-
-const DEEP: &str = "strict: deep";
-const TWICE: &str = "strict: twice";
-
-/// Visits a value at a depth and keeps nothing.
-struct Strict(usize);
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        if self.0 >= JSON_DEPTH {
-            return Err(A::Error::custom(DEEP));
-        }
-        while items.next_element_seed(Strict(self.0 + 1))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        if self.0 >= JSON_DEPTH {
-            return Err(A::Error::custom(DEEP));
-        }
-        let mut names = BTreeSet::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if !names.insert(name) {
-                return Err(A::Error::custom(TWICE));
-            }
-            members.next_value_seed(Strict(self.0 + 1))?;
-        }
-        Ok(())
     }
 }

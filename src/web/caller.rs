@@ -2,16 +2,37 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use super::limits::{AGENT, IDEMPOTENCY_KEY};
+use super::limits::{AGENT, IDEMPOTENCY_KEY, TOKEN};
 use crate::credentials::Meta;
 use crate::kernel::Version;
+
+/// Why there is no bearer token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MissingOrMalformed {
+    /// No `Authorization`.
+    #[error("Authorization: Bearer is needed")]
+    Missing,
+    /// Another scheme, given twice, or no token of RFC 6750.
+    #[error("Authorization takes one bearer token")]
+    Malformed,
+}
+
+/// The token of `Authorization: Bearer …`, parsed only.
+pub fn bearer_token(headers: &HeaderMap) -> Result<&str, MissingOrMalformed> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Err(MissingOrMalformed::Missing);
+    }
+    let pair = only(headers, header::AUTHORIZATION.as_str()).and_then(|value| value.split_once(' '));
+    let (scheme, token) = pair.ok_or(MissingOrMalformed::Malformed)?;
+    let token = token.trim_start_matches(' ');
+    let fits = (1..=TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
+    if scheme.eq_ignore_ascii_case("bearer") && fits { Ok(token) } else { Err(MissingOrMalformed::Malformed) }
+}
 
 /// The token of `Authorization: Bearer …`; `None` when it is missing, malformed or given twice.
 #[must_use]
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = only(headers, header::AUTHORIZATION.as_str())?;
-    let (scheme, token) = value.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.trim())
+    bearer_token(headers).ok()
 }
 
 /// A header that is given exactly once and is not empty.
@@ -28,6 +49,15 @@ pub enum HeaderError {
     /// `If-Match` takes one strong tag, as an `ETag` of ours gives it.
     #[error("If-Match takes one ETag of this thing, such as \"7\"")]
     IfMatch,
+    /// `*` would say "whatever it is": there is no such change.
+    #[error("If-Match: * is not supported; give the ETag of the version that was seen")]
+    AnyMatch,
+    /// A weak tag proves nothing.
+    #[error("If-Match takes a strong ETag, not a weak one (W/)")]
+    WeakMatch,
+    /// `Host` is missing, empty or given twice.
+    #[error("exactly one Host is needed")]
+    Host,
     /// `Idempotency-Key` is too long or not visible ASCII.
     #[error("Idempotency-Key takes 1 to {IDEMPOTENCY_KEY} visible ASCII characters")]
     IdempotencyKey,
@@ -38,8 +68,21 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Version>, HeaderError> {
     if !headers.contains_key(header::IF_MATCH) {
         return Ok(None);
     }
-    let tag = only(headers, header::IF_MATCH.as_str()).and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
-    tag.and_then(|tag| tag.parse().ok()).map(|version| Some(Version(version))).ok_or(HeaderError::IfMatch)
+    let value = only(headers, header::IF_MATCH.as_str()).ok_or(HeaderError::IfMatch)?;
+    if value == "*" {
+        return Err(HeaderError::AnyMatch);
+    }
+    if value.starts_with("W/") {
+        return Err(HeaderError::WeakMatch);
+    }
+    let tag = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    // Only the form that `etag` gives: no `+7`, no `007`.
+    tag.map(Version).filter(|version| etag(*version) == value).map(Some).ok_or(HeaderError::IfMatch)
+}
+
+/// The one `Host`.
+pub fn host(headers: &HeaderMap) -> Result<&str, HeaderError> {
+    only(headers, header::HOST.as_str()).ok_or(HeaderError::Host)
 }
 
 /// The caller's idempotency key.

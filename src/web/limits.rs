@@ -12,13 +12,23 @@ pub const JSON_DEPTH: usize = 16;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a handler may take, its body included.
+pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most items of one page.
 pub const PAGE_MAX: usize = 200;
 /// Items of a page when the caller does not say.
 pub const PAGE_DEFAULT: usize = 20;
+/// The longest cursor, in characters.
+pub const CURSOR: usize = 1024;
 /// The longest id that a caller may choose, in bytes.
 pub const ID: usize = 255;
 /// The longest `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY: usize = 255;
+/// The longest bearer token, in bytes.
+pub const TOKEN: usize = 4096;
 /// The longest `User-Agent` that is kept, in bytes.
 pub const AGENT: usize = 256;
+/// The longest name of a member that an error repeats, in characters.
+pub const SHOWN_NAME: usize = 64;
+/// Seconds until a caller that was shed may come back.
+pub const RETRY_AFTER: u32 = 1;

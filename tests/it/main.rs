@@ -4,6 +4,7 @@
 
 mod cli;
 mod credentials_connector;
+mod egress;
 mod fixed;
 mod fixed_clock;
 mod keyring;
@@ -19,3 +20,4 @@ mod server;
 mod tidy;
 mod vault;
 mod vault_bench;
+mod web_json;

@@ -1,0 +1,158 @@
+//! Errors of our own routes: problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::as_of::AsOfError;
+use super::body::BodyError;
+use super::caller::HeaderError;
+use super::limits::RETRY_AFTER;
+use super::page::PageError;
+use crate::kernel::Refusal;
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the sort of problem: `urn:keyledger:problem:` and a word that never changes.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong this time.
+    pub detail: String,
+    /// The parts of the request that are wrong, where they can be named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
+}
+
+/// A wrong part of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Fault {
+    /// Where in the body, as a JSON Pointer in a fragment such as `#/settings/base_url`.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem of this status; `name` is the word in its type.
+    #[must_use]
+    pub fn new(status: StatusCode, name: &str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error").to_owned();
+        Self { kind: format!("urn:keyledger:problem:{name}"), title, status: status.as_u16(), detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// The same, naming a wrong part by its path, such as `items[3].name`; an empty path is the whole body.
+    #[must_use]
+    pub fn at(mut self, path: &str, detail: impl Into<String>) -> Self {
+        self.errors.push(Fault { pointer: pointer(path), detail: detail.into() });
+        self
+    }
+
+    /// No token, or none that opens anything: the two look the same.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a valid bearer token is needed")
+    }
+
+    /// A part of the request outside its body is wrong.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    }
+
+    /// No such path.
+    #[must_use]
+    pub fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-route", "there is no such path")
+    }
+
+    /// Too much at once; the caller may come back.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much at once: try again")
+    }
+
+    /// A fault of ours; the log says more.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the vault's log says more")
+    }
+}
+
+/// `items[3].name` as `#/items/3/name`.
+fn pointer(path: &str) -> String {
+    let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|step| !step.is_empty());
+    steps.fold("#".to_owned(), |pointer, step| pointer + "/" + &step.replace('~', "~0").replace('/', "~1"))
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let mut set = |name: HeaderName, value| response.headers_mut().insert(name, value);
+        set(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            set(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            set(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::NotFound => Self::new(StatusCode::NOT_FOUND, "not-found", text),
+            Refusal::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", text),
+            Refusal::AlreadyExists => Self::new(StatusCode::CONFLICT, "already-exists", text),
+            Refusal::NameTaken { .. } => Self::new(StatusCode::CONFLICT, "name-taken", text),
+            Refusal::InvalidState(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-state", text),
+            Refusal::Invalid { field, problem } => Self::new(StatusCode::BAD_REQUEST, "invalid", text).at(&field, problem),
+            Refusal::Conflict { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "changed-meanwhile", text),
+            Refusal::CommandReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", text),
+            Refusal::Limit { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "limit", text),
+            Refusal::Shredded => Self::new(StatusCode::GONE, "shredded", text),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let text = error.to_string();
+        match error {
+            BodyError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", text),
+            BodyError::Aborted => Self::new(StatusCode::REQUEST_TIMEOUT, "body-aborted", text),
+            BodyError::NotJson | BodyError::TooDeep { .. } => Self::new(StatusCode::BAD_REQUEST, "not-json", text),
+            BodyError::DuplicateKey { path } => Self::new(StatusCode::BAD_REQUEST, "not-json", text).at(&path, "is given twice"),
+            BodyError::Shape { path, problem } => Self::invalid(text).at(&path, problem),
+        }
+    }
+}
+
+impl From<HeaderError> for Problem {
+    fn from(error: HeaderError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<AsOfError> for Problem {
+    fn from(error: AsOfError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
