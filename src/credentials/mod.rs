@@ -8,7 +8,7 @@ pub use verifier::Verifier;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Header, Secret, SecretRef, StreamId, Version};
+use crate::kernel::{Header, Secret, StreamId, Version};
 
 /// Grows whenever a fold gives another state for the same events: snapshots and recorded state hashes name it.
 pub const FOLD_VERSION: u32 = 1;
@@ -112,19 +112,5 @@ impl AnyState {
     /// The bytes that snapshots and the state hash use: postcard of the state, verifiers included.
     pub fn canonical(&self) -> Result<Vec<u8>, FactsError> {
         postcard::to_stdvec(self).map_err(|_| FactsError::Shape)
-    }
-
-    /// The reverse of [`AnyState::canonical`].
-    pub fn from_canonical(bytes: &[u8]) -> Result<Self, FactsError> {
-        postcard::from_bytes(bytes).map_err(|_| FactsError::Shape)
-    }
-
-    /// The secrets that the state rests on.
-    #[must_use]
-    pub fn secrets(&self) -> Vec<&SecretRef> {
-        match self {
-            Self::Connection(state) => state.secrets(),
-            _ => Vec::new(),
-        }
     }
 }

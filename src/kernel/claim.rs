@@ -1,8 +1,5 @@
 //! Names that may be taken once.
 
-/// The longest value that may be claimed, in bytes after normalisation.
-pub const MAX_CLAIM: usize = 1024;
-
 /// A name to take or free, in clear: the shell turns it into a keyed hash before anything is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {

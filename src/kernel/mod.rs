@@ -11,7 +11,7 @@ mod random;
 mod refusal;
 mod secret;
 
-pub use claim::{Claim, ClaimOp, MAX_CLAIM};
+pub use claim::{Claim, ClaimOp};
 pub use clock::{Clock, SystemClock};
 pub use header::{Class, Group, Header, SealedSecret};
 pub use ids::{Epoch, EventId, GroupId, KeyId, Position, StreamId, TenantId, VaultId, Version};

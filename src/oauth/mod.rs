@@ -4,4 +4,4 @@ mod answer;
 mod request;
 
 pub use answer::read_answer;
-pub use request::{Grant, Settings, TokenRequest, token_request, unattended};
+pub use request::{Grant, Settings, TokenRequest, token_request};

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use crate::credentials::connector::{ClientAuth, Connector, Encoding, GrantType, Oauth, placeholders};
+use crate::credentials::connector::{ClientAuth, Connector, Encoding, Oauth, placeholders};
 use crate::kernel::{Refusal, Secret};
 
 /// What a token is asked for with.
@@ -58,16 +58,6 @@ pub fn token_request(connector: &Connector, grant: &Grant, settings: Settings<'_
     };
     headers.push(("content-type", Secret::from(content_type)));
     Ok(TokenRequest { url: fill(connector, &oauth.token_url, settings)?, headers, body: encode(oauth.encoding, &fields) })
-}
-
-/// The grant that begins a connection of this service without its user.
-#[must_use]
-pub fn unattended(oauth: &Oauth) -> Option<Grant> {
-    match oauth.grant {
-        GrantType::ClientCredentials => Some(Grant::ClientCredentials),
-        GrantType::Password => Some(Grant::Password),
-        GrantType::AuthorizationCode => None,
-    }
 }
 
 fn grant_fields(connector: &Connector, grant: &Grant, settings: Settings<'_>) -> Result<Vec<(String, Secret)>, Refusal> {

@@ -1,6 +1,7 @@
 //! The HTTP front: one listener, one task per connection, and an end that lets open requests finish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,6 +12,9 @@ use tokio::sync::watch;
 use crate::surfaces::{connections, v1};
 use crate::vault::Vault;
 use crate::web::limits::HEADER_TIMEOUT;
+
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes.
 pub fn router(vault: &Arc<Vault>) -> Router {
@@ -27,7 +31,7 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         };
         let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "a connection was not accepted")) else {
             // Mostly too many open files: the next one has a chance when others have ended.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let (router, mut stop) = (router.clone(), stop.clone());

@@ -1,13 +1,12 @@
 //! How a vault begins: its tenants, the shipped connectors, the owner and the owner's token.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::VaultError;
 use super::sealer::{Author, Sealer};
 use crate::credentials::api_key::{self, Grant, KnownToken, Token, TokenType};
 use crate::credentials::{AnyEvent, Meta, Subject, Verifier, connector, tenant, user, vault};
-use crate::kernel::{Claim, Clock, Epoch, KeyId, Plan, Random, Refusal, Secret, StreamId, TenantId, Version, Write};
+use crate::kernel::{Claim, Clock, Epoch, Plan, Random, Refusal, Secret, StreamId, TenantId, Version, Write};
 use crate::keyring::{Keyring, Purpose};
 use crate::log::{EventLog, Index, Sequencer, Subscriber};
 use crate::seal::{Record, derive};
@@ -43,7 +42,6 @@ pub async fn begin(
     }
     let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), Epoch { number: 1, id: random.array() })?;
     let meta = Meta { rule: Some("genesis".into()), ..Meta::default() };
-    let no_keys: HashMap<StreamId, KeyId> = HashMap::new();
     let (owner, token) = (StreamId::random(&*random), Token::random(TokenType::Key, &*random));
     // The owner first: a vault that was cut short here has no `vault` event yet, and is begun anew in an empty folder.
     let plans = [
@@ -53,7 +51,7 @@ pub async fn begin(
     ];
     for (tenant, plan) in plans {
         let author = Author { tenant, actor: StreamId::default(), meta: &meta, command: None };
-        sequencer.submit(sealer.seal(plan, &author, |stream| no_keys.get(&stream).copied())?).await?;
+        sequencer.submit(sealer.seal(plan, &author, |_| None)?).await?;
     }
     Ok(Genesis { tenant, owner, token: token.text() })
 }

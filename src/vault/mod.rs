@@ -15,8 +15,8 @@ pub use genesis::{Genesis, begin};
 pub use sealer::{SealFailure, Sealer};
 
 use crate::credentials::FactsError;
-use crate::kernel::{Clock, Random, Refusal};
-use crate::keyring::{Keyring, KeyringError};
+use crate::kernel::{Clock, Random, Refusal, TenantId};
+use crate::keyring::{Keyring, KeyringError, Purpose, PurposeKey};
 use crate::log::{EventLog, Index, LogError, Sequencer, SubmitError};
 use crate::views::{FoldError, Live, Opener};
 
@@ -68,6 +68,8 @@ pub struct Vault {
     views: Arc<Live>,
     sequencer: Sequencer,
     sealer: Sealer,
+    /// Verifies presented tokens; held here so that a request asks the keyring for nothing.
+    token_key: PurposeKey,
     deep_reads: tokio::sync::Mutex<()>,
 }
 
@@ -84,7 +86,8 @@ impl Vault {
         let epoch = sequencer.index().await.and_then(|index| index.epoch());
         let epoch = epoch.ok_or_else(|| VaultError::Stopped("the log is empty: it has not begun".into()))?;
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
-        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer, deep_reads: tokio::sync::Mutex::default() })
+        let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
+        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer, token_key, deep_reads: tokio::sync::Mutex::default() })
     }
 
     /// The read models, one consistent snapshot.
@@ -97,11 +100,5 @@ impl Vault {
     #[must_use]
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.log
-    }
-
-    /// Opens records' facts.
-    #[must_use]
-    pub fn opener(&self) -> &Arc<Opener> {
-        &self.opener
     }
 }

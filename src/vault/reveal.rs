@@ -7,7 +7,7 @@ use crate::credentials::api_key::{self, Token};
 use crate::credentials::connection::{self, Context};
 use crate::credentials::{AnyEvent, AnyState, Meta, Subject, user};
 use crate::kernel::{Refusal, Secret, SecretRef, StreamId, TenantId};
-use crate::keyring::{KeyringError, Purpose};
+use crate::keyring::KeyringError;
 use crate::seal::{derive, envelope};
 
 /// The longest reason, in bytes.
@@ -21,10 +21,9 @@ impl Vault {
         let id = views.token(&token.id).ok_or(Refusal::NotFound)?;
         let entry = views.thing(id).ok_or(Refusal::NotFound)?;
         let AnyState::ApiKey(api_key::State::Live { grant, token: known, .. }) = &entry.state else { return Err(Refusal::NotFound) };
-        let hmac = self.keyring.purpose(TenantId::SYSTEM, Purpose::Token).map_err(|_| Refusal::NotFound)?;
-        let hash = derive::token_verifier(&hmac.key, &token.id, token.secret.expose());
+        let hash = derive::token_verifier(&self.token_key.key, &token.id, token.secret.expose());
         let expired = grant.expires_at.is_some_and(|end| end <= self.clock.now());
-        if known.verifier.key() != hmac.id || !known.verifier.matches(&hash) || expired {
+        if known.verifier.key() != self.token_key.id || !known.verifier.matches(&hash) || expired {
             return Err(Refusal::NotFound);
         }
         let roles = match grant.owner.and_then(|owner| views.thing(owner)).map(|entry| &entry.state) {

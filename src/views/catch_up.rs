@@ -2,10 +2,8 @@
 
 use super::{FoldError, Opener, Views};
 use crate::kernel::Position;
-use crate::log::{EventLog, Index, LogError};
-
-/// How many records are read at once.
-const READ: usize = 4096;
+use crate::log::{EventLog, Index, LogError, MAX_BLOCK_RECORDS};
+use crate::seal::Record;
 
 /// Why a log could not be folded.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +16,12 @@ pub enum CatchUpError {
     Fold(#[from] FoldError),
 }
 
-/// How far a fold is; called about every 4,096 records.
+/// How far a fold is; called after each read of at most 4,096 records.
 pub type Progress<'a> = &'a (dyn Fn(Position) + Sync);
 
 /// Folds the records after the views' position, through the last group that ends at or before `until`. The index takes the same records,
-/// so that its tree gives the Merkle root of exactly these.
+/// so that its tree gives the Merkle root of exactly these. After an error both stand where the fold stopped, inside a group perhaps: they
+/// are of no use then.
 pub async fn catch_up(
     views: &mut Views,
     index: &mut Index,
@@ -31,21 +30,17 @@ pub async fn catch_up(
     until: Position,
     progress: Progress<'_>,
 ) -> Result<(), CatchUpError> {
-    let (mut next_views, mut next_index) = (views.clone(), index.clone());
     loop {
-        let records = log.read(next_index.head(), READ).await?;
-        let wanted = records.iter().take_while(|record| record.header().position <= until);
-        let mut folded = 0;
-        for record in wanted {
-            next_views.fold(record.header(), opener.open(record)?.stored.event);
-            next_index.fold(record);
-            folded += 1;
-            if record.header().group.ends() {
-                (*views, *index) = (next_views.clone(), next_index.clone());
-            }
+        // A group is at most this large, so that each read holds the end of at least one, unless the log ends first.
+        let records = log.read(index.head(), MAX_BLOCK_RECORDS).await?;
+        let ends = |record: &Record| record.header().group.ends() && record.header().position <= until;
+        let whole = records.iter().rposition(ends).map_or(0, |last| last + 1);
+        for record in records.iter().take(whole) {
+            views.fold(record.header(), opener.open(record)?.stored.event);
+            index.fold(record);
         }
-        progress(next_index.head());
-        if folded == 0 || folded < records.len() {
+        progress(index.head());
+        if whole == 0 {
             return Ok(());
         }
     }

@@ -49,22 +49,20 @@ impl Subscriber for Live {
     fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>]) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut views = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut whole = None;
-        for (record, opened) in records.iter().zip(opened) {
+        // Copied once, where the last group ends: a copy makes the next change of each map a copy as well.
+        let whole = records.iter().rposition(|record| record.header().group.ends());
+        for (place, (record, opened)) in records.iter().zip(opened).enumerate() {
             if failed.is_some() {
-                break;
+                return;
             }
             match self.fold_one(&mut views, record, opened.as_ref()) {
-                Ok(()) if record.header().group.ends() => whole = Some(views.clone()),
+                Ok(()) if whole == Some(place) => self.current.store(Arc::new(views.clone())),
                 Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%error, "the fold has stopped");
                     *failed = Some(error.to_string());
                 }
             }
-        }
-        if let Some(whole) = whole {
-            self.current.store(Arc::new(whole));
         }
     }
 }

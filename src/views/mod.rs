@@ -15,7 +15,7 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap};
 
 use crate::credentials::{AnyEvent, AnyState, api_key, connection, connector, consumer, tenant, user};
-use crate::kernel::{Class, Header, KeyId, Moment, Position, SecretRef, StreamId, TenantId, Version};
+use crate::kernel::{Class, Header, KeyId, Moment, Position, StreamId, TenantId, Version};
 
 /// One thing.
 #[derive(Clone, Debug, PartialEq)]
@@ -184,21 +184,17 @@ impl Views {
         self.things.insert(header.stream, Arc::new(entry));
     }
 
-    /// Tokens that the event supersedes: their keys have an end.
+    /// An access token that the event supersedes: its key has an end.
     fn retire(&mut self, header: &Header, before: &AnyState, event: &AnyEvent) {
         let AnyState::Connection(connection::State::Live(live)) = before else { return };
         let AnyEvent::Connection(event) = event else { return };
-        let replaces = |name| header.secret(name).is_some() || matches!(event, connection::Event::Deleted);
-        let mut retire = |secret: &SecretRef, due| {
-            self.retired.insert((due, secret.position, secret.name.clone()), header.stream);
+        let Some((access, expires_at)) = &live.access else { return };
+        let due = match event {
+            connection::Event::Deleted => header.recorded_at.plus_seconds(UNDO_WINDOW),
+            _ if header.secret("access_token").is_none() => return,
+            _ => expires_at.map_or(header.recorded_at.plus_seconds(UNDO_WINDOW), |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY)),
         };
-        if let Some((access, expires_at)) = live.access.as_ref().filter(|_| replaces("access_token")) {
-            let deleted = matches!(event, connection::Event::Deleted);
-            let due = expires_at
-                .filter(|_| !deleted)
-                .map_or(header.recorded_at.plus_seconds(UNDO_WINDOW), |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
-            retire(access, due);
-        }
+        self.retired.insert((due, access.position, access.name.clone()), header.stream);
     }
 
     fn index(&mut self, id: StreamId, entry: &Entry) {

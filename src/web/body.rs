@@ -56,8 +56,6 @@ pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<
     bytes(body, limit).await?.map(|bytes| parse(&bytes)).transpose()
 }
 
-pub use read_json as read; // As the connections surface calls it.
-
 /// The bytes of a body, wiped on drop; `None` when it is empty or white space only.
 pub async fn bytes(body: Body, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, BodyError> {
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await.map_err(|_| BodyError::Aborted)?;

@@ -29,12 +29,6 @@ pub fn bearer_token(headers: &HeaderMap) -> Result<&str, MissingOrMalformed> {
     if scheme.eq_ignore_ascii_case("bearer") && fits { Ok(token) } else { Err(MissingOrMalformed::Malformed) }
 }
 
-/// The token of `Authorization: Bearer …`; `None` when it is missing, malformed or given twice.
-#[must_use]
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    bearer_token(headers).ok()
-}
-
 /// A header that is given exactly once and is not empty.
 #[must_use]
 pub fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

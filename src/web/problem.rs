@@ -69,7 +69,7 @@ impl Problem {
     /// No such path.
     #[must_use]
     pub fn no_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no-route", "there is no such path")
+        Self::new(StatusCode::NOT_FOUND, "no-route", "there is no such path, or it does not take this method")
     }
 
     /// Too much at once; the caller may come back.

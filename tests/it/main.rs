@@ -20,4 +20,5 @@ mod server;
 mod tidy;
 mod vault;
 mod vault_bench;
+mod vault_exchange;
 mod web_json;

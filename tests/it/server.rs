@@ -147,6 +147,9 @@ fn bad_requests_get_the_vendors_error_and_change_nothing() {
         ("GET", "/vault/connections/crm/canary", 404),
         ("GET", "/vault/connections/crm/a/b", 404),
         ("GET", "/canary", 404),
+        ("GET", "/vault/connections/crm/%FF", 404),
+        ("GET", "/vault/consumers/%FF", 404),
+        ("GET", "/vault/consumers?cursor=canary", 400),
         ("PUT", PIPEDRIVE, 404),
         ("DELETE", PIPEDRIVE, 404),
         ("GET", "/vault/connections?configured=canary", 400),
@@ -156,6 +159,11 @@ fn bad_requests_get_the_vendors_error_and_change_nothing() {
         ("GET", "/vault/consumers/canary", 404),
     ] {
         assert_eq!(error(server.call(method, path).send().unwrap()).0, status, "{method} {path}");
+    }
+    for (method, path, status) in [("GET", "/v1/canary", 404), ("POST", "/v1/health/live", 404)] {
+        let answer = server.call(method, path).send().unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{method} {path}");
+        assert_eq!(answer.json::<Value>().unwrap()["status"], status, "{method} {path}");
     }
     assert_eq!(error(server.call("PATCH", PIPEDRIVE).header("if-match", "\"7\"").json(&json!({"enabled": true})).send().unwrap()).0, 412);
     assert_eq!(position(), before, "nothing was written");

@@ -1,6 +1,7 @@
 //! Commands from end to end, on real files: what is written, what is read, and that replay gives the same.
 
-use keyledger::credentials::connection::{Changes, MASK, Phase, State};
+use keyledger::credentials::connection::{Changes, MASK, Phase, State, Tokens};
+use keyledger::credentials::connector::Connector;
 use keyledger::credentials::{AnyState, Meta};
 use keyledger::kernel::*;
 use keyledger::keyring::{Keyring, Purpose};
@@ -69,6 +70,8 @@ async fn settings_are_facts_or_secrets_as_the_connector_says_and_a_mask_changes_
     let (_, live) = connection(&answer.views, "c", "activecampaign");
     assert_eq!(live.sealed["api_key"], before);
     assert_eq!(bench.vault.reveal(&bench.owner, Meta::default(), id, "settings.api_key", "test").await.unwrap().expose(), b"sk-1");
+    let odd = update(settings(&[("settings.api_key", json!("not the key"))])).await.unwrap();
+    assert!(connection(&odd.views, "c", "activecampaign").1.sealed.contains_key("settings.api_key"), "an id may look like a box");
     let removed = Changes { settings: [("api_key".to_owned(), None)].into(), ..Changes::default() };
     let answer = update(removed).await.unwrap();
     assert_eq!(connection(&answer.views, "c", "activecampaign").1.phase, Phase::Added);
@@ -120,6 +123,43 @@ async fn the_same_idempotency_key_writes_once() {
     let again = send("t").await.unwrap();
     assert_eq!((again.events, again.repeated, again.views.position()), (first.events, true, first.views.position()));
     assert!(matches!(send("other").await.err(), Some(VaultError::Refused(Refusal::CommandReused))));
+}
+
+#[tokio::test]
+async fn a_superseded_access_token_is_due_to_die_and_a_deleted_one_after_the_undo_window() {
+    let bench = VaultBench::new().await;
+    let now = bench.vault.now();
+    let send = |access: &'static str, lifetime: Option<i64>| {
+        bench.execute(move |given| {
+            let expires_at = lifetime.map(|seconds| given.now.plus_seconds(seconds));
+            plans::import(given, TENANT, &key("c", "pipedrive"), Tokens { expires_at, ..tokens(access) }, Changes::default())
+        })
+    };
+    let due = |moment: Moment| bench.vault.views().due(moment).map(|((due, _, name), _)| (*due, name.clone())).collect::<Vec<_>>();
+    send("one", Some(3600)).await.unwrap();
+    assert_eq!(due(now.plus_seconds(i64::MAX)), [], "one in use is not");
+    send("two", None).await.unwrap();
+    let first = (now.plus_seconds(3600 + 24 * 3600), "access_token".to_owned());
+    assert_eq!(due(first.0.plus_millis(-1)), []);
+    assert_eq!(due(first.0), std::slice::from_ref(&first));
+    bench.execute(|given| plans::update(given, TENANT, &key("c", "pipedrive"), Changes { enabled: Some(false), ..Changes::default() })).await.unwrap();
+    bench.execute(|given| plans::delete_connection(given, TENANT, &key("c", "pipedrive"))).await.unwrap();
+    let second = (now.plus_seconds(30 * 24 * 3600), "access_token".to_owned());
+    assert_eq!(due(second.0), [first, second]);
+}
+
+#[tokio::test]
+async fn a_tenants_own_connector_lies_over_the_shipped_one_for_itself_only() {
+    let bench = VaultBench::new().await;
+    let shipped = bench.vault.views().connector(TENANT, "crm", "close").unwrap().1.clone();
+    let own = Connector { name: "Ours".into(), ..shipped.clone() };
+    bench.execute(|given| plans::put_connector(given, TENANT, own.clone())).await.unwrap();
+    assert!(bench.execute(|given| plans::put_connector(given, TENANT, own.clone())).await.unwrap().events.is_none(), "the same again");
+    bench.execute(|given| plans::put_connector(given, TENANT, Connector { name: "Ours, too".into(), ..own.clone() })).await.unwrap();
+    let views = bench.vault.views();
+    assert_eq!(views.connector(TENANT, "crm", "close").unwrap().1.name, "Ours, too");
+    assert_eq!(views.connector(TenantId([9; 16]), "crm", "close").unwrap().1.name, shipped.name);
+    assert_eq!(views.connectors(TENANT).filter(|connector| connector.service_id == "close" && connector.unified_api == "crm").count(), 1);
 }
 
 #[test]

@@ -60,8 +60,8 @@ fn preview(live: &Connection, written: &super::Written, sealing: &Sealing, token
         after.sealed.remove(id);
     }
     after.settings.extend(written.settings.clone());
-    for (name, _) in sealing {
-        after.sealed.insert(name.trim_start_matches("settings.").to_owned(), stand_in.clone());
+    for id in sealing.iter().filter_map(|(name, _)| name.strip_prefix("settings.")) {
+        after.sealed.insert(id.to_owned(), stand_in.clone());
     }
     if let Some(tokens) = tokens {
         after.access = tokens.access.as_ref().map(|_| (stand_in.clone(), None)).or(after.access);
@@ -106,6 +106,10 @@ fn start(context: &Context<'_>, live: &Connection) -> Result<Plan<Event>, Refusa
     }
     if !live.enabled {
         return Err(Refusal::InvalidState("the connection is disabled".into()));
+    }
+    if live.flight.is_some() {
+        // The claim says the same of other nodes; here it is known without a try.
+        return Err(Refusal::InvalidState("an exchange is under way".into()));
     }
     let missing = missing_for_authorization(context.connector, live);
     if !missing.is_empty() {

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
+use serde::de::DeserializeOwned;
 
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::credentials::connection::Key;
-use crate::kernel::Version;
+use crate::kernel::{Refusal, Version};
 use crate::vault::access::{Permission, Principal, Resource, authorize};
 use crate::vault::{Command, Vault};
 use crate::views::Views;
 use crate::web::as_of::AsOf;
-use crate::web::caller::{bearer, idempotency_key, if_match, meta, only};
+use crate::web::caller::{bearer_token, idempotency_key, if_match, meta, only};
 use crate::web::limits::ID;
 
 /// A caller that presented a token of this vault and named an application that the token may name.
@@ -31,7 +32,7 @@ impl FromRequestParts<Arc<Vault>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, vault: &Arc<Vault>) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
+        let token = bearer_token(&parts.headers).map_err(|_| Problem::unauthorized())?;
         let principal = vault.authenticate(token).map_err(|_| Problem::unauthorized())?;
         let named = |name: &'static str| match only(&parts.headers, name) {
             Some(id) if is_id(id) => Ok(Some(id.to_owned())),
@@ -44,6 +45,18 @@ impl FromRequestParts<Arc<Vault>> for Caller {
         }
         let consumer = named("x-apideck-consumer-id")?;
         Ok(Self { vault: Arc::clone(vault), principal, app, consumer, headers: parts.headers.clone(), uri: parts.uri.clone() })
+    }
+}
+
+/// The parts of the path. One that is not UTF-8 names nothing.
+pub(super) struct Named<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Vault>> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, vault: &Arc<Vault>) -> Result<Self, Problem> {
+        let Path(named) = Path::from_request_parts(parts, vault).await.map_err(|_| Refusal::NotFound)?;
+        Ok(Self(named))
     }
 }
 

@@ -1,11 +1,10 @@
 //! Consumers: whose connections they are.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::caller::{Caller, is_id};
+use super::caller::{Caller, Named, is_id};
 use super::error::Problem;
 use super::render::answer;
 use super::wire::{CreateConsumer, UpdateConsumer};
@@ -16,13 +15,14 @@ use crate::kernel::{Json, Refusal};
 use crate::vault::access::Permission;
 use crate::vault::plans;
 use crate::views::Views;
-use crate::web::body::read;
-use crate::web::limits::{BODY, ID, PAGE_DEFAULT, PAGE_MAX};
+use crate::web::body::read_json;
+use crate::web::limits::{BODY, ID};
+use crate::web::page;
 
 /// `POST /vault/consumers`
 pub(super) async fn create(caller: Caller, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConsumersWrite)?;
-    let given: CreateConsumer = read(body, BODY).await?.ok_or_else(|| Problem::invalid("consumer_id: is required"))?;
+    let given: CreateConsumer = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("consumer_id: is required"))?;
     if !is_id(&given.consumer_id) {
         return Err(Problem::invalid(format!("consumer_id: takes 1 to {ID} bytes without /")));
     }
@@ -30,9 +30,9 @@ pub(super) async fn create(caller: Caller, body: Body) -> Result<Response, Probl
 }
 
 /// `PATCH /vault/consumers/{consumer_id}`
-pub(super) async fn update(caller: Caller, Path(id): Path<String>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn update(caller: Caller, Named(id): Named<String>, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConsumersWrite)?;
-    let given: UpdateConsumer = read(body, BODY).await?.unwrap_or_default();
+    let given: UpdateConsumer = read_json(body, BODY).await?.unwrap_or_default();
     find(&caller, &caller.vault.views(), &id)?;
     put(&caller, meta, &id, given.metadata.as_ref()).await
 }
@@ -47,32 +47,29 @@ async fn put(caller: &Caller, meta: crate::credentials::Meta, id: &str, metadata
     Ok(answer(&done.views, shown, None))
 }
 
-/// `GET /vault/consumers`: by id, a page at a time; the cursor is the last id of the page before.
+/// `GET /vault/consumers`: by id, a page at a time; the cursor holds the last id of the page before.
 pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::ConsumersRead)?;
-    let limit = match caller.query("limit").map(|limit| limit.parse::<usize>()) {
-        None => PAGE_DEFAULT,
-        Some(Ok(limit)) if (1..=PAGE_MAX).contains(&limit) => limit,
-        Some(_) => return Err(Problem::invalid(format!("limit: is 1 to {PAGE_MAX}"))),
-    };
-    let (after, prefix, search) = (caller.query("cursor"), caller.query("filter[consumer_id]"), caller.query("filter[search]"));
+    let limit = page::limit(caller.query("limit").as_deref())?;
+    let (current, prefix, search) = (caller.query("cursor"), caller.query("filter[consumer_id]"), caller.query("filter[search]"));
+    let after = current.as_deref().map(page::read_cursor).transpose()?;
     let views = caller.views().await?;
     let matches = |consumer: &&Consumer| {
-        after.as_ref().is_none_or(|after| consumer.consumer > *after)
+        after.as_ref().is_none_or(|after| consumer.consumer.as_bytes() > after.as_slice())
             && prefix.as_ref().is_none_or(|prefix| consumer.consumer.starts_with(prefix.as_str()))
             && search.as_ref().is_none_or(|search| consumer.consumer.contains(search.as_str()))
     };
-    let mut page: Vec<&Consumer> = views.consumers(caller.principal.tenant, &caller.app).filter(matches).take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|consumer| consumer.consumer.clone());
-    let meta = json!({"items_on_page": page.len(), "cursors": {"previous": null, "current": after, "next": next}});
-    let rows = page.into_iter().map(|consumer| render(&views, consumer)).collect();
+    let mut rows: Vec<&Consumer> = views.consumers(caller.principal.tenant, &caller.app).filter(matches).take(limit + 1).collect();
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|consumer| page::cursor(consumer.consumer.as_bytes()));
+    let meta = json!({"items_on_page": rows.len(), "cursors": {"previous": null, "current": current, "next": next}});
+    let rows = rows.into_iter().map(|consumer| render(&views, consumer)).collect();
     Ok(answer(&views, Value::Array(rows), Some(Map::from_iter([("meta".to_owned(), meta), ("links".to_owned(), json!({}))]))))
 }
 
 /// `GET /vault/consumers/{consumer_id}`
-pub(super) async fn get(caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn get(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     caller.may(Permission::ConsumersRead)?;
     let views = caller.views().await?;
     let shown = render(&views, find(&caller, &views, &id)?);
@@ -80,7 +77,7 @@ pub(super) async fn get(caller: Caller, Path(id): Path<String>) -> Result<Respon
 }
 
 /// `DELETE /vault/consumers/{consumer_id}`: its connections go with it.
-pub(super) async fn delete(caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn delete(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConsumersWrite)?;
     let route = format!("consumers/delete/{}/{id}", caller.app);
     let command = caller.command(meta, &route, &[])?;

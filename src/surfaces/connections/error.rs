@@ -10,6 +10,7 @@ use crate::log::SubmitError;
 use crate::vault::VaultError;
 use crate::web::body::BodyError;
 use crate::web::caller::HeaderError;
+use crate::web::page::PageError;
 
 /// An error answer.
 #[derive(Debug)]
@@ -108,6 +109,12 @@ impl From<BodyError> for Problem {
             BodyError::Aborted => Self::new(StatusCode::REQUEST_TIMEOUT, "RequestValidationError", "Invalid Request", error.to_string()),
             _ => Self::invalid(error.to_string()),
         }
+    }
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 

@@ -1,12 +1,11 @@
 //! Connections, in the order of their life.
 
 use axum::body::Body;
-use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::caller::Caller;
+use super::caller::{Caller, Named};
 use super::error::Problem;
 use super::render::{answer, connection, connection_answer, find};
 use super::wire::{ConnectionImport, ConnectionInput};
@@ -15,10 +14,11 @@ use crate::credentials::connection::{self as kind, Changes, Key, Tokens};
 use crate::kernel::{Plan, Refusal, Version};
 use crate::vault::access::Permission;
 use crate::vault::{Given, plans};
-use crate::web::body::read;
+use crate::web::body::{bytes, parse, read_json};
 use crate::web::limits::{BODY, BODY_IMPORT};
 
-type Named = Path<(String, String)>;
+/// API family and service.
+type Service = Named<(String, String)>;
 
 /// `GET /vault/connections`: the catalog, with the consumer's records in it.
 pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
@@ -44,7 +44,7 @@ pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
 }
 
 /// `GET /vault/connections/{unified_api}/{service_id}`
-pub(super) async fn get(caller: Caller, Path((api, service)): Named) -> Result<Response, Problem> {
+pub(super) async fn get(caller: Caller, Named((api, service)): Service) -> Result<Response, Problem> {
     caller.may(Permission::ConnectionsRead)?;
     let key = caller.key(api, service)?;
     let views = caller.views().await?;
@@ -52,7 +52,7 @@ pub(super) async fn get(caller: Caller, Path((api, service)): Named) -> Result<R
 }
 
 /// `PATCH` and `POST /vault/connections/{unified_api}/{service_id}`: changes the record, and makes it first where there is none.
-pub(super) async fn update(caller: Caller, Path((api, service)): Named, body: Body) -> Result<Response, Problem> {
+pub(super) async fn update(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsWrite)?;
     let key = caller.key(api, service)?;
     let expected = caller.if_match()?;
@@ -70,7 +70,7 @@ pub(super) async fn update(caller: Caller, Path((api, service)): Named, body: Bo
 }
 
 /// `POST …/import`: tokens and settings come from elsewhere. Answered with 200: the vendor's clients take 201 for an error.
-pub(super) async fn import(caller: Caller, Path((api, service)): Named, body: Body) -> Result<Response, Problem> {
+pub(super) async fn import(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsWrite)?;
     let key = caller.key(api, service)?;
     let expected = caller.if_match()?;
@@ -88,10 +88,10 @@ pub(super) async fn import(caller: Caller, Path((api, service)): Named, body: Bo
 }
 
 /// `POST …/validate`: whether the entered credentials are complete.
-pub(super) async fn validate(caller: Caller, Path((api, service)): Named, body: Body) -> Result<Response, Problem> {
+pub(super) async fn validate(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsExchange)?;
     let key = caller.key(api, service)?;
-    read::<serde_json::Map<String, Value>>(body, BODY).await?;
+    read_json::<serde_json::Map<String, Value>>(body, BODY).await?;
     let tenant = caller.principal.tenant;
     let route = route("validate", &key);
     let command = caller.command(meta, &route, &[])?;
@@ -106,7 +106,7 @@ pub(super) async fn validate(caller: Caller, Path((api, service)): Named, body: 
 }
 
 /// `DELETE /vault/connections/{unified_api}/{service_id}`: 204 and nothing else.
-pub(super) async fn delete(caller: Caller, Path((api, service)): Named) -> Result<Response, Problem> {
+pub(super) async fn delete(caller: Caller, Named((api, service)): Service) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsWrite)?;
     let key = caller.key(api, service)?;
     let expected = caller.if_match()?;
@@ -125,8 +125,8 @@ pub(super) async fn delete(caller: Caller, Path((api, service)): Named) -> Resul
 
 /// Reads a body and keeps its bytes, by which one request is told from another under the same idempotency key.
 async fn read_known<T: serde::de::DeserializeOwned>(body: Body, limit: usize) -> Result<(Option<T>, zeroize::Zeroizing<Vec<u8>>), Problem> {
-    let Some(bytes) = crate::web::body::bytes(body, limit).await? else { return Ok((None, zeroize::Zeroizing::default())) };
-    let parsed = crate::web::body::parse(&bytes)?;
+    let Some(bytes) = bytes(body, limit).await? else { return Ok((None, zeroize::Zeroizing::default())) };
+    let parsed = parse(&bytes)?;
     Ok((Some(parsed), bytes))
 }
 
