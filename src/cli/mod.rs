@@ -2,6 +2,7 @@
 
 mod init;
 mod replay;
+mod restore;
 mod serve;
 
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::kernel::{OsRandom, SystemClock};
+use crate::kernel::{Clock, OsRandom, Random, SystemClock};
 use crate::server::Home;
 
 /// An event-sourced credential vault: every change is an encrypted event, and any moment can be seen again.
@@ -28,6 +29,8 @@ enum Verb {
     Init(init::Init),
     /// Fold the log from its first event and print position, Merkle root and state hash. A server may run beside it.
     Replay(replay::Replay),
+    /// Make a new vault that holds exactly the state of a moment of the past, and check it. The old one is only read.
+    Restore(restore::Restore),
 }
 
 /// Where a vault lies.
@@ -43,8 +46,16 @@ struct DataArgs {
 
 impl DataArgs {
     fn home(&self) -> Home {
-        Home::new(self.data.clone(), self.root_key_file.clone(), Arc::new(SystemClock), Arc::new(OsRandom))
+        Home::new(self.data.clone(), self.root_key_file.clone(), clock(), random())
     }
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+fn random() -> Arc<dyn Random> {
+    Arc::new(OsRandom)
 }
 
 /// How answers are printed.
@@ -64,6 +75,7 @@ impl Cli {
             Verb::Serve(serve) => serve.run().await,
             Verb::Init(init) => init.run().await,
             Verb::Replay(replay) => replay.run().await,
+            Verb::Restore(restore) => restore.run().await,
         }
     }
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::{DataArgs, Output, print};
 use crate::kernel::{Moment, Position, TenantId};
-use crate::keyring::Purpose;
-use crate::log::Index;
+use crate::keyring::{Keyring, Purpose};
+use crate::seal::merkle::Frontier;
 use crate::views::{Opener, Views, catch_up};
 
 #[derive(Args)]
@@ -38,18 +38,18 @@ impl Replay {
             (None, None) => head,
         };
         let bar = ProgressBar::new(until.0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} events  {per_sec}")?);
-        let (mut views, mut index) = (Views::default(), Index::default());
+        let (mut views, mut tree) = (Views::default(), Frontier::default());
         let (opener, started) = (Opener::new(reading.keyring.clone()), Instant::now());
-        catch_up(&mut views, &mut index, &*reading.log, &opener, until, &|position| bar.set_position(position.0)).await?;
+        catch_up(&mut views, &mut tree, &*reading.log, &opener, until, &|position| bar.set_position(position.0)).await?;
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
         let state = views.state_hash(&reading.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key)?;
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, to be read by people")]
-        let per_second = (index.tree().size() as f64 / seconds.max(1e-9)) as u64;
+        let per_second = (tree.size() as f64 / seconds.max(1e-9)) as u64;
         let fields = [
             ("position", json!(views.position())),
             ("recorded_at", json!(views.recorded_at())),
-            ("merkle_root", json!(base16ct::lower::encode_string(&index.tree().root()))),
+            ("merkle_root", json!(base16ct::lower::encode_string(&tree.root()))),
             ("fold_version", json!(state.fold_version)),
             ("state_hash", json!(base16ct::lower::encode_string(&state.hash))),
             ("events_per_second", json!(per_second)),

@@ -78,6 +78,12 @@ macro_rules! kinds {
         }
 
         impl AnyState {
+            /// The kind's stored name; empty before the first event.
+            #[must_use]
+            pub const fn kind(&self) -> &'static str {
+                match self { Self::Absent => "", $(Self::$variant(_) => $module::NAME,)* }
+            }
+
             /// The one fold: the state after the event. An event of another kind than the state's leaves it as it is.
             #[must_use]
             pub fn evolve(self, header: &Header, event: AnyEvent) -> Self {

@@ -138,7 +138,7 @@ impl TenantId {
 }
 
 /// Names one data key: 12 random bytes of the batch it was minted in, then its number in the batch (big-endian).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyId {
     /// The batch of slots.
     pub batch: [u8; 12],

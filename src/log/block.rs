@@ -110,6 +110,9 @@ fn check_keys(index: &Index, header: &Header, stream: Option<&Stream>) -> Result
     if header.facts_key.slot >= MAX_SLOT || index.is_spent(header.facts_key) {
         return wrong("a secret's key seals no facts");
     }
+    if header.shredded.iter().any(|key| !index.is_spent(*key) && index.facts_key(*key).is_none()) {
+        return wrong("only keys that sealed something are shredded");
+    }
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! What the sequencer knows: a fold of the clear headers, without any key. A clone is cheap, so a block is checked on a copy.
 
-use std::sync::Arc;
-
 use imbl::{HashMap, Vector};
+use serde::{Deserialize, Serialize};
 
+use super::key_set::KeySet;
 use crate::kernel::{ClaimOp, Class, Epoch, KeyId, Moment, Position, StreamId, TenantId, Version};
 use crate::seal::Record;
 use crate::seal::merkle::Frontier;
@@ -12,7 +12,7 @@ use crate::seal::merkle::Frontier;
 const REMEMBER_COMMANDS: i64 = 24 * 3600;
 
 /// Where a stream stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     /// Its owner.
     pub tenant: TenantId,
@@ -29,7 +29,7 @@ pub struct Stream {
 }
 
 /// A command that was carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Keyed hash of its request.
     pub request: Option<[u8; 32]>,
@@ -40,13 +40,14 @@ pub struct Command {
 }
 
 /// The fold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Index {
     streams: HashMap<StreamId, Stream>,
     claims: HashMap<[u8; 32], StreamId>,
     commands: HashMap<[u8; 32], Command>,
     command_ages: Vector<(Moment, [u8; 32])>,
-    spent: HashMap<[u8; 12], Arc<Vec<u64>>>,
+    spent: KeySet,
+    shredded: KeySet,
     facts_keys: HashMap<[u8; 16], StreamId>,
     tree: Frontier,
     head: Position,
@@ -82,8 +83,13 @@ impl Index {
     /// Whether a key has sealed a secret.
     #[must_use]
     pub fn is_spent(&self, key: KeyId) -> bool {
-        let word = self.spent.get(&key.batch).and_then(|words| words.get(key.slot as usize / 64).copied());
-        word.is_some_and(|word| word >> (key.slot % 64) & 1 == 1)
+        self.spent.contains(key)
+    }
+
+    /// The keys that events have destroyed on purpose.
+    #[must_use]
+    pub const fn shredded(&self) -> &KeySet {
+        &self.shredded
     }
 
     /// The hash tree over all records so far.
@@ -130,7 +136,10 @@ impl Index {
             self.fold_claim(*claim, header.stream);
         }
         for secret in &header.secrets {
-            self.spend(secret.key);
+            self.spent.insert(secret.key);
+        }
+        for key in &header.shredded {
+            self.shredded.insert(*key);
         }
         if let Some(command) = header.command {
             let last = Position(header.position.0 + u64::from(header.group.count - 1 - header.group.index));
@@ -148,17 +157,6 @@ impl Index {
             // Only the holder frees: a late result must not free what was taken anew.
             ClaimOp::Free(hash) if self.claims.get(&hash) == Some(&stream) => drop(self.claims.remove(&hash)),
             ClaimOp::Free(_) => {}
-        }
-    }
-
-    fn spend(&mut self, key: KeyId) {
-        let words = Arc::make_mut(self.spent.entry(key.batch).or_default());
-        let word = key.slot as usize / 64;
-        if words.len() <= word {
-            words.resize(word + 1, 0);
-        }
-        if let Some(word) = words.get_mut(word) {
-            *word |= 1 << (key.slot % 64);
         }
     }
 

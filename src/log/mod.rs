@@ -13,6 +13,7 @@
 
 mod block;
 mod index;
+mod key_set;
 mod memory;
 mod queue;
 mod sequencer;
@@ -26,8 +27,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use index::{Command, Index, Stream};
+pub use key_set::KeySet;
 pub use memory::{Fault, MemoryLog};
-pub use sequencer::{Appended, Sequencer, Submission, SubmitError, Subscriber};
+pub use sequencer::{Appended, Place, Sequencer, Submission, SubmitError, Subscriber};
 pub use sqlite::{Options, SqliteLog, Synchronous};
 
 use crate::kernel::{Moment, Position};

@@ -19,8 +19,9 @@ const MAX_LEAP: i64 = 3_600_000;
 
 /// Sees every record in order, once, before its writer is answered.
 pub trait Subscriber: Send + Sync {
-    /// Takes the next records; `opened` holds the facts of those whose writer was here, so that they need not be opened again.
-    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>]);
+    /// Takes the next records; `opened` holds the facts of those whose writer was here, so that they need not be opened again. `index` is
+    /// as it stands after the last of them.
+    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>], index: &Index);
 }
 
 /// Events to append as one.
@@ -74,9 +75,12 @@ pub enum SubmitError {
     ClockLeapt,
 }
 
+/// What looks at the index between two blocks.
+type Look = Box<dyn FnOnce(&Index) + Send>;
+
 enum Message {
     Submit(Waiting),
-    Snapshot(oneshot::Sender<Index>),
+    Look(Look),
     ConfirmClock(oneshot::Sender<()>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -100,24 +104,19 @@ impl Sequencer {
         Ok(Self { queue, head })
     }
 
+    /// Keeps a place in the queue for a submission that is still to come; waits for one when the queue is full.
+    pub async fn reserve(&self) -> Result<Place, SubmitError> {
+        self.queue.clone().reserve_owned().await.map(Place).map_err(|_| stopped())
+    }
+
     /// Appends all of it or nothing, and answers when it is durable and the subscriber has it.
     pub async fn submit(&self, submission: Submission) -> Result<Appended, SubmitError> {
-        let bytes = size(&submission);
-        if submission.drafts.len() > MAX_BLOCK_RECORDS {
-            return Err(SubmitError::TooLarge { what: "records", limit: MAX_BLOCK_RECORDS });
-        }
-        if bytes > MAX_BLOCK_BYTES {
-            return Err(SubmitError::TooLarge { what: "bytes", limit: MAX_BLOCK_BYTES });
-        }
-        if submission.drafts.is_empty() || [submission.expected.len(), submission.opened.len()] != [submission.drafts.len(); 2] {
-            return Err(SubmitError::Unavailable("a submission has one expectation and one text of facts per event, and at least one event".into()));
-        }
-        let (answer, result) = oneshot::channel();
-        self.queue.try_send(Message::Submit(Waiting { submission, bytes, answer })).map_err(|error| match error {
+        let (waiting, result) = checked(submission)?;
+        self.queue.try_send(Message::Submit(waiting)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable("the sequencer has stopped".into()),
+            mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
-        result.await.unwrap_or_else(|_| Err(SubmitError::Unknown("the sequencer has stopped".into())))
+        answered(result).await
     }
 
     /// The last position that the subscriber has, and a wake-up when it grows.
@@ -126,11 +125,17 @@ impl Sequencer {
         self.head.clone()
     }
 
+    /// Looks at the index as it stands between two blocks, when the subscriber has all that it holds; `None` when the sequencer has stopped.
+    pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Index) -> T + Send + 'static) -> Option<T> {
+        let (answer, result) = oneshot::channel();
+        let look: Look = Box::new(move |index| drop(answer.send(look(index))));
+        self.queue.send(Message::Look(look)).await.ok()?;
+        result.await.ok()
+    }
+
     /// The index as it stands between two blocks; `None` when the sequencer has stopped.
     pub async fn index(&self) -> Option<Index> {
-        let (answer, result) = oneshot::channel();
-        self.queue.send(Message::Snapshot(answer)).await.ok()?;
-        result.await.ok()
+        self.look(Index::clone).await
     }
 
     /// An operator says that the wall clock is right.
@@ -148,6 +153,44 @@ impl Sequencer {
             drop(result.await);
         }
     }
+}
+
+/// A place in the queue that nobody else can take. While it is held, a shutdown waits for it.
+pub struct Place(mpsc::OwnedPermit<Message>);
+
+impl Place {
+    /// As [`Sequencer::submit`], and never refused for want of room.
+    pub async fn submit(self, submission: Submission) -> Result<Appended, SubmitError> {
+        let (waiting, result) = checked(submission)?;
+        self.0.send(Message::Submit(waiting));
+        answered(result).await
+    }
+}
+
+type Outcome = oneshot::Receiver<Result<Appended, SubmitError>>;
+
+/// A submission that can be one block, ready to wait.
+fn checked(submission: Submission) -> Result<(Waiting, Outcome), SubmitError> {
+    let bytes = size(&submission);
+    if submission.drafts.len() > MAX_BLOCK_RECORDS {
+        return Err(SubmitError::TooLarge { what: "records", limit: MAX_BLOCK_RECORDS });
+    }
+    if bytes > MAX_BLOCK_BYTES {
+        return Err(SubmitError::TooLarge { what: "bytes", limit: MAX_BLOCK_BYTES });
+    }
+    if submission.drafts.is_empty() || [submission.expected.len(), submission.opened.len()] != [submission.drafts.len(); 2] {
+        return Err(SubmitError::Unavailable("a submission has one expectation and one text of facts per event, and at least one event".into()));
+    }
+    let (answer, result) = oneshot::channel();
+    Ok((Waiting { submission, bytes, answer }, result))
+}
+
+async fn answered(result: Outcome) -> Result<Appended, SubmitError> {
+    result.await.unwrap_or_else(|_| Err(SubmitError::Unknown("the sequencer has stopped".into())))
+}
+
+fn stopped() -> SubmitError {
+    SubmitError::Unavailable("the sequencer has stopped".into())
 }
 
 struct Core {
@@ -192,7 +235,7 @@ impl Core {
     fn take(&mut self, message: Message, queue: &mut Queue, channel: &mut mpsc::Receiver<Message>) {
         match message {
             Message::Submit(waiting) => queue.push_back(waiting),
-            Message::Snapshot(answer) => drop(answer.send(self.index.clone())),
+            Message::Look(look) => look(&self.index),
             Message::ConfirmClock(answer) => {
                 self.started = (self.clock.now(), self.clock.steady_millis());
                 let _gone = answer.send(());
@@ -217,7 +260,7 @@ impl Core {
         match self.append(Arc::clone(&records)).await {
             Ok(()) => {
                 self.index = after;
-                self.subscriber.fold(&records, &block.opened);
+                self.subscriber.fold(&records, &block.opened, &self.index);
                 self.seen.send_replace(self.index.head());
                 answer_all(block.waiting);
             }
@@ -268,7 +311,7 @@ impl Core {
             for record in &records {
                 self.index.fold(record);
             }
-            self.subscriber.fold(&records, &vec![None; records.len()]);
+            self.subscriber.fold(&records, &vec![None; records.len()], &self.index);
             self.seen.send_replace(self.index.head());
         }
     }

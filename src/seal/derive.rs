@@ -18,6 +18,7 @@ const COMMAND: &[u8] = b"keyledger/v1/command";
 const REQUEST: &[u8] = b"keyledger/v1/request";
 const TOKEN: &[u8] = b"keyledger/v1/token";
 const STATE: &[u8] = b"keyledger/v1/state";
+const CHUNK: &[u8] = b"keyledger/v1/chunk";
 
 /// A 32-byte key: wiped on drop, never shown.
 pub struct Key(Zeroizing<[u8; 32]>);
@@ -117,6 +118,11 @@ pub fn unwrap(wrapping: &Key, what: WrapOf<'_>, wrapped: &[u8]) -> Result<Key, O
 pub(super) fn box_label(vault: VaultId, name: &str, key: KeyId, bound: &[u8]) -> Vec<u8> {
     let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
     [BOX, &vault.0, &[length], name.as_bytes(), &key.to_bytes(), bound].concat()
+}
+
+/// Associated data of a chunk of a sealed file: label ‖ vault ‖ file id ‖ number ‖ whether it is the last.
+pub(super) fn chunk_label(vault: VaultId, file: &[u8; 16], number: u64, last: bool) -> Vec<u8> {
+    [CHUNK, &vault.0, file, &number.to_be_bytes(), &[u8::from(last)]].concat()
 }
 
 /// Facts commitment: SHA-256(label ‖ 32 random bytes ‖ facts).

@@ -88,14 +88,16 @@ pub fn open_secret(vault: VaultId, header: &Header, name: &str, id: KeyId, key: 
     Ok(Secret::new(bytes.to_vec()))
 }
 
-fn seal_box(key: &Key, label: &[u8], plain: &[u8], random: &dyn Random) -> Vec<u8> {
+/// Nonce, ciphertext and tag.
+pub(super) fn seal_box(key: &Key, label: &[u8], plain: &[u8], random: &dyn Random) -> Vec<u8> {
     let nonce = random.array::<24>();
     let mut out = nonce.to_vec();
     out.extend(seal_raw(key, &nonce, label, plain));
     out
 }
 
-fn open_box(key: &Key, label: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+/// The reverse of [`seal_box`].
+pub(super) fn open_box(key: &Key, label: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let (nonce, sealed) = sealed.split_first_chunk::<24>().ok_or(OpenError)?;
     open_raw(key, nonce, label, sealed)
 }

@@ -1,9 +1,10 @@
 //! The hash tree over the log (RFC 6962, section 2.1), kept as its right edge: one root per full subtree.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The roots of the full subtrees, largest first: all that appending and the root need.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frontier {
     size: u64,
     subtrees: Vec<[u8; 32]>,

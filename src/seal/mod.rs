@@ -1,11 +1,13 @@
 //! The stored format: records, their boxes, every key and label, the hash tree. Pure.
 
 mod bytes;
+mod chunks;
 pub mod derive;
 pub mod envelope;
 pub mod merkle;
 pub mod record;
 
+pub use chunks::{ChunkReader, ChunkWriter};
 pub use derive::{Key, WRAPPED, WrapOf};
 pub use envelope::{Facts, OpenError, SealError};
 pub use record::{Draft, FormatError, Record, Seat};

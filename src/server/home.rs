@@ -1,17 +1,22 @@
 //! A data directory: `log.db`, `keyring.db`, `keyring-copy.db` and `lock`. The root key never lies here.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::kernel::{Clock, Random, Secret, TenantId, VaultId};
-use crate::keyring::{KeyFile, Keyring, KeyringError, Mode, RootKeyProvider, SqliteKeyring};
+use super::partial::Partial;
+use crate::kernel::{Clock, Position, Random, Secret, TenantId, VaultId};
+use crate::keyring::{KeyFile, Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::{EventLog, LogError, Options, SqliteLog};
-use crate::vault::{Vault, VaultError, begin};
+use crate::seal::Key;
+use crate::vault::{Genesis, Vault, VaultError, begin};
+use crate::views::{CatchUpError, Snapshot, SnapshotError};
+
+/// The log's file in a data directory.
+pub(super) const LOG: &str = "log.db";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +52,26 @@ pub enum HomeError {
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The log cannot be folded.
+    #[error(transparent)]
+    Fold(#[from] CatchUpError),
+    /// A position that the log does not have.
+    #[error("the log ends at position {0}")]
+    PastTheEnd(Position),
+    /// A restore that came out otherwise than the history says.
+    #[error("the restored vault is not what the log says: {0}; nothing was made")]
+    NotTheSame(&'static str),
+    /// There is nothing to restore.
+    #[error("the vault had not begun by then: its first whole state is at position {0}")]
+    BeforeTheBeginning(Position),
 }
 
 /// A data directory and where its root key comes from.
 pub struct Home {
-    folder: PathBuf,
-    root_key_file: Option<PathBuf>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    pub(super) folder: PathBuf,
+    pub(super) root_key_file: Option<PathBuf>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
 }
 
 /// A vault that has just begun.
@@ -72,7 +89,7 @@ pub struct Reading {
     /// Its log.
     pub log: Arc<dyn EventLog>,
     /// Its keys.
-    pub keyring: Arc<dyn Keyring>,
+    pub keyring: Arc<SqliteKeyring>,
 }
 
 impl Home {
@@ -85,60 +102,61 @@ impl Home {
     /// Whether a vault lies there.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.folder.join("keyring.db").exists() || self.folder.join("keyring-copy.db").exists() || self.folder.join("log.db").exists()
+        self.folder.join("keyring.db").exists() || self.folder.join("keyring-copy.db").exists() || self.folder.join(LOG).exists()
     }
 
     /// Makes a vault beside the directory and moves it there when it is whole: an interrupted `init` leaves no half vault.
     pub async fn init(&self) -> Result<Begun, HomeError> {
-        if self.folder.exists() && fs::read_dir(&self.folder).map_err(|error| io(&self.folder, error))?.next().is_some() {
-            return Err(HomeError::Occupied(self.folder.clone()));
-        }
+        let partial = Partial::begin(&self.folder, &*self.random)?;
         let vault = VaultId::random(&*self.random);
-        let name = self.folder.file_name().map_or_else(|| "keyledger-data".into(), |name| name.to_string_lossy().into_owned());
-        let partial = self.folder.with_file_name(format!(".{name}.{vault}.partial"));
-        let begun = self.fill(&partial, vault).await;
-        let placed = begun.and_then(|begun| {
-            let move_there = || {
-                if self.folder.exists() {
-                    fs::remove_dir(&self.folder)?;
-                }
-                fs::rename(&partial, &self.folder)?;
-                let parent = self.folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                File::open(parent)?.sync_all()
-            };
-            move_there().map_err(|error| io(&self.folder, error))?;
-            Ok(begun)
-        });
-        if placed.is_err() {
-            // What was made is useless without its end; the error that counts is the first one.
-            drop(fs::remove_dir_all(&partial));
-        }
-        placed
-    }
-
-    async fn fill(&self, folder: &Path, vault: VaultId) -> Result<Begun, HomeError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| io(folder, error))?;
         let file = self.key_file(vault)?;
         let root = file.create(vault, &self.folder, &*self.random)?;
-        let keyring = SqliteKeyring::create(folder, vault, &root, Arc::clone(&self.random))?;
+        let begun = async {
+            let genesis = self.fill(partial.path(), vault, &root).await?;
+            partial.place()?;
+            Ok(Begun { vault, root_key_file: file.path().to_owned(), owner_token: genesis.token })
+        };
+        begun.await.inspect_err(|_| {
+            // It opens nothing; the error that counts is the one that ended the making.
+            drop(fs::remove_file(file.path()));
+        })
+    }
+
+    async fn fill(&self, folder: &Path, vault: VaultId, root: &Key) -> Result<Genesis, HomeError> {
+        let keyring = SqliteKeyring::create(folder, vault, root, Arc::clone(&self.random))?;
         let tenant = TenantId::random(&*self.random);
-        keyring.ensure_tenant(tenant, &root)?;
-        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&folder.join("log.db"), Options::default())?);
-        let genesis = begin(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), tenant).await?;
-        Ok(Begun { vault, root_key_file: file.path().to_owned(), owner_token: genesis.token })
+        keyring.ensure_tenant(tenant, root)?;
+        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&folder.join(LOG), Options::default())?);
+        Ok(begin(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), tenant).await?)
     }
 
     /// Starts the vault and keeps every other server out for as long as the returned lock lives. Repairs are logged.
     pub async fn start(&self) -> Result<(Vault, File), HomeError> {
         let lock = self.lock()?;
+        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&self.folder.join(LOG), Options::default())?);
+        let epoch = last_epoch(&*log).await?;
         let root = self.key_file(SqliteKeyring::vault_at(&self.folder)?)?;
-        let (keyring, repairs) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Serve, 1, Arc::clone(&self.random))?;
+        let (keyring, repairs) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Serve, epoch, Arc::clone(&self.random))?;
         for repair in repairs {
             tracing::warn!(%repair, "the keyring was repaired");
         }
-        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&self.folder.join("log.db"), Options::default())?);
-        let vault = Vault::start(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random)).await?;
+        let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
+        let snapshot = match Snapshot::read(&self.snapshot(), &*log, keyring.vault(), &key).await {
+            Ok(snapshot) => snapshot,
+            Err(SnapshotError::Absent) => Snapshot::default(),
+            Err(error) => {
+                tracing::warn!(%error, "the snapshot is not used; the log is folded from its first event");
+                Snapshot::default()
+            }
+        };
+        let vault = Vault::start(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
         Ok((vault, lock))
+    }
+
+    /// Where the snapshot of the views lies; it may be missing or removed at any time.
+    #[must_use]
+    pub fn snapshot(&self) -> PathBuf {
+        self.folder.join("views.snapshot")
     }
 
     /// Opens log and keyring for reading.
@@ -148,11 +166,11 @@ impl Home {
         }
         let root = self.key_file(SqliteKeyring::vault_at(&self.folder)?)?;
         let (keyring, _) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Read, 1, Arc::clone(&self.random))?;
-        let log = SqliteLog::open(&self.folder.join("log.db"), Options { read_only: true, ..Options::default() })?;
+        let log = SqliteLog::open(&self.folder.join(LOG), Options { read_only: true, ..Options::default() })?;
         Ok(Reading { log: Arc::new(log), keyring: Arc::new(keyring) })
     }
 
-    fn key_file(&self, vault: VaultId) -> Result<KeyFile, KeyringError> {
+    pub(super) fn key_file(&self, vault: VaultId) -> Result<KeyFile, KeyringError> {
         self.root_key_file.clone().map_or_else(|| KeyFile::default_for(vault), |path| Ok(KeyFile::at(path)))
     }
 
@@ -178,6 +196,12 @@ impl Home {
     }
 }
 
-fn io(path: &Path, error: std::io::Error) -> HomeError {
+/// The number of the epoch that the log's last record belongs to; 1 in an empty log.
+pub(super) async fn last_epoch(log: &dyn EventLog) -> Result<u32, HomeError> {
+    let head = *log.head().borrow();
+    Ok(log.fetch(&[head]).await?.first().map_or(1, |last| last.header().epoch.number))
+}
+
+pub(super) fn io(path: &Path, error: std::io::Error) -> HomeError {
     HomeError::Io { path: path.to_owned(), error }
 }

@@ -2,6 +2,9 @@
 
 mod home;
 mod http;
+mod partial;
+mod restore;
 
 pub use home::{Begun, Home, HomeError, Reading};
 pub use http::{router, serve};
+pub use restore::{Progress, Restored, Step, Until};

@@ -6,7 +6,9 @@ use super::access::Principal;
 use super::sealer::Author;
 use super::{Vault, VaultError};
 use crate::credentials::{AnyEvent, Meta};
-use crate::kernel::{Moment, Plan, Position, Random, Refusal, StreamId};
+use crate::kernel::{KeyId, Moment, Plan, Position, Random, Refusal, StreamId, TenantId};
+use crate::log::{Appended, Place, Submission, SubmitError};
+use crate::seal::Key;
 use crate::views::Views;
 
 /// How often a command is decided anew because another writer was faster.
@@ -49,9 +51,41 @@ pub struct Answer {
     pub repeated: bool,
 }
 
+/// What is kept before a call to the outside, so that its result can be recorded whatever comes: a place in the queue, and keys.
+pub struct Kept {
+    place: Option<Place>,
+    keys: Vec<(KeyId, Key)>,
+}
+
 impl Vault {
     /// Decides on the current views, seals, appends, and answers when the views have it. A conflict with another writer is decided anew.
-    pub async fn execute(&self, command: &Command<'_>, mut decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Result<Answer, VaultError> {
+    pub async fn execute(&self, command: &Command<'_>, decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Result<Answer, VaultError> {
+        self.carry_out(command, decide, None).await
+    }
+
+    /// Keeps a place and so many keys for a result that is to come.
+    pub async fn keep(&self, tenant: TenantId, secrets: usize) -> Result<Kept, VaultError> {
+        let place = Some(self.sequencer.reserve().await?);
+        let keys = (0..secrets).map(|_| self.keyring.take(tenant)).collect::<Result<_, _>>()?;
+        Ok(Kept { place, keys })
+    }
+
+    /// Records a result: as [`Vault::execute`], but it is decided anew until it stands.
+    pub async fn record(
+        &self,
+        command: &Command<'_>,
+        kept: Kept,
+        decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>,
+    ) -> Result<Answer, VaultError> {
+        self.carry_out(command, decide, Some(kept)).await
+    }
+
+    async fn carry_out(
+        &self,
+        command: &Command<'_>,
+        mut decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>,
+        mut kept: Option<Kept>,
+    ) -> Result<Answer, VaultError> {
         let principal = command.principal;
         let hashed = command.idempotency.map(|(route, given, request)| self.sealer.command(principal.tenant, principal.id, route, given, request));
         if let Some(answer) = self.repeated(hashed).await? {
@@ -69,16 +103,25 @@ impl Vault {
                 return Ok(Answer { views, events: None, repeated: false });
             }
             let author = Author { tenant: principal.tenant, actor: principal.id, meta: &command.meta, command: hashed };
-            let submission = self.sealer.seal(plan, &author, |stream| views.thing(stream).map(|entry| entry.facts_key))?;
+            let mut keys = kept.as_mut().map(|kept| std::mem::take(&mut kept.keys)).unwrap_or_default();
+            let submission = self.sealer.seal(plan, &author, |stream| views.thing(stream).map(|entry| entry.facts_key), &mut keys)?;
             tries += 1;
-            match self.sequencer.submit(submission).await.map_err(VaultError::from) {
+            match self.send(submission, kept.as_mut()).await.map_err(VaultError::from) {
                 Ok(appended) => {
                     let events = Some((appended.first, appended.last));
                     return Ok(Answer { views: self.views.load(), events, repeated: appended.repeated });
                 }
-                Err(VaultError::Refused(Refusal::Conflict { .. } | Refusal::NameTaken { .. })) if tries < TRIES => {}
+                Err(VaultError::Refused(Refusal::Conflict { .. } | Refusal::NameTaken { .. })) if tries < TRIES || kept.is_some() => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    async fn send(&self, submission: Submission, kept: Option<&mut Kept>) -> Result<Appended, SubmitError> {
+        match kept.map(|kept| kept.place.take()) {
+            None => self.sequencer.submit(submission).await,
+            Some(Some(place)) => place.submit(submission).await,
+            Some(None) => self.sequencer.reserve().await?.submit(submission).await,
         }
     }
 

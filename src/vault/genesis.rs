@@ -25,7 +25,7 @@ pub struct Genesis {
 struct Nobody;
 
 impl Subscriber for Nobody {
-    fn fold(&self, _: &[Record], _: &[Option<Arc<[u8]>>]) {}
+    fn fold(&self, _: &[Record], _: &[Option<Arc<[u8]>>], _: &Index) {}
 }
 
 /// Writes the first events into an empty log. `tenant` is the default tenant, whose keys must be in the keyring.
@@ -51,7 +51,7 @@ pub async fn begin(
     ];
     for (tenant, plan) in plans {
         let author = Author { tenant, actor: StreamId::default(), meta: &meta, command: None };
-        sequencer.submit(sealer.seal(plan, &author, |_| None)?).await?;
+        sequencer.submit(sealer.seal(plan, &author, |_| None, &mut Vec::new())?).await?;
     }
     Ok(Genesis { tenant, owner, token: token.text() })
 }

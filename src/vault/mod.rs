@@ -7,18 +7,21 @@ pub mod plans;
 mod query;
 mod reveal;
 mod sealer;
+mod shred;
 
 use std::sync::Arc;
 
-pub use execute::{Answer, Command, Given};
+pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
-pub use sealer::{SealFailure, Sealer};
+pub use query::{Busy, StateAt};
+pub use sealer::{Author, SealFailure, Sealer};
+pub use shred::MAX_SHREDDED;
 
 use crate::credentials::FactsError;
-use crate::kernel::{Clock, Random, Refusal, TenantId};
+use crate::kernel::{Clock, KeyId, Random, Refusal, TenantId};
 use crate::keyring::{Keyring, KeyringError, Purpose, PurposeKey};
-use crate::log::{EventLog, Index, LogError, Sequencer, SubmitError};
-use crate::views::{FoldError, Live, Opener};
+use crate::log::{EventLog, LogError, Sequencer, SubmitError};
+use crate::views::{FoldError, Live, Opener, Snapshot};
 
 /// Why a command or a query has no answer. A refusal is data for the caller; the rest goes to the log in full, and to the client in five words.
 #[derive(Debug, thiserror::Error)]
@@ -70,30 +73,67 @@ pub struct Vault {
     sealer: Sealer,
     /// Verifies presented tokens; held here so that a request asks the keyring for nothing.
     token_key: PurposeKey,
-    deep_reads: tokio::sync::Mutex<()>,
+    reads: query::Reads,
 }
 
 impl Vault {
-    /// Folds the log into fresh views and begins to take commands. The log must have begun (see [`begin`]).
-    pub async fn start(log: Arc<dyn EventLog>, keyring: Arc<dyn Keyring>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, VaultError> {
+    /// Folds the log on from a snapshot (an empty one folds it all) and begins to take commands. The log must have begun (see [`begin`]).
+    /// Keys that the log shredded are destroyed once more: the event was the commit, and a crash may have come before the destruction.
+    pub async fn start(
+        log: Arc<dyn EventLog>,
+        keyring: Arc<dyn Keyring>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        from: Snapshot,
+    ) -> Result<Self, VaultError> {
         let opener = Arc::new(Opener::new(Arc::clone(&keyring)));
-        let views = Arc::new(Live::new(Arc::clone(&opener)));
+        let views = Arc::new(Live::new(Arc::clone(&opener), from.views));
         let subscriber = Arc::clone(&views) as Arc<dyn crate::log::Subscriber>;
-        let sequencer = Sequencer::start(Arc::clone(&log), Arc::clone(&clock), subscriber, Index::default()).await?;
+        let sequencer = Sequencer::start(Arc::clone(&log), Arc::clone(&clock), subscriber, from.index).await?;
         if let Some(cause) = views.failure() {
             return Err(VaultError::Stopped(cause));
         }
-        let epoch = sequencer.index().await.and_then(|index| index.epoch());
+        let known = sequencer.look(|index| (index.epoch(), index.shredded().iter().collect::<Vec<KeyId>>())).await;
+        let (epoch, shredded) = known.unwrap_or_default();
         let epoch = epoch.ok_or_else(|| VaultError::Stopped("the log is empty: it has not begun".into()))?;
+        keyring.destroy(&shredded)?;
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
-        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer, token_key, deep_reads: tokio::sync::Mutex::default() })
+        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer, token_key, reads: query::Reads::default() })
     }
 
     /// The read models, one consistent snapshot.
     #[must_use]
     pub fn views(&self) -> Arc<crate::views::Views> {
         self.views.load()
+    }
+
+    /// Views and index as they stand together; `None` when the vault has stopped.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        let views = Arc::clone(&self.views);
+        self.sequencer.look(move |index| Snapshot { views: (*views.load()).clone(), index: index.clone() }).await
+    }
+
+    /// Takes no more commands, and ends when those that wait are written.
+    pub async fn shutdown(&self) {
+        self.sequencer.shutdown().await;
+    }
+
+    /// An operator says that the wall clock is right, after it leapt.
+    pub async fn confirm_clock(&self) {
+        self.sequencer.confirm_clock().await;
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<dyn Keyring> {
+        &self.keyring
+    }
+
+    /// Opens facts.
+    #[must_use]
+    pub fn opener(&self) -> &Opener {
+        &self.opener
     }
 
     /// The log, for reading.

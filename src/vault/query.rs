@@ -2,25 +2,104 @@
 
 use std::sync::Arc;
 
+use tokio::sync::{Mutex, Semaphore};
+
 use super::{Vault, VaultError};
-use crate::kernel::{Moment, Position};
-use crate::log::Index;
-use crate::views::{CatchUpError, Views, catch_up};
+use crate::kernel::{Epoch, Moment, Position, TenantId};
+use crate::keyring::Purpose;
+use crate::views::{CatchUpError, Root, StateHash, Views, catch_up};
+
+/// A fold over more events than this is deep: one of them runs at a time.
+const DEEP: u64 = 20_000;
+/// How many shallow folds run at once; further ones wait.
+const SHALLOW_AT_ONCE: usize = 4;
+
+/// Another deep read of the past is under way: to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another deep read of the past is under way")]
+pub struct Busy;
+
+/// Turns for folding the past.
+pub(super) struct Reads {
+    deep: Mutex<()>,
+    shallow: Semaphore,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self { deep: Mutex::default(), shallow: Semaphore::new(SHALLOW_AT_ONCE) }
+    }
+}
+
+/// What can be said of a position without any secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateAt {
+    /// When its last event was taken.
+    pub recorded_at: Moment,
+    /// The history it belongs to.
+    pub epoch: Option<Epoch>,
+    /// How many records there are through it.
+    pub records: u64,
+    /// RFC 6962 root over them.
+    pub merkle_root: [u8; 32],
+    /// The hash of all states.
+    pub state: StateHash,
+}
 
 impl Vault {
-    /// The views as they were at a position, rounded down to a whole group. One such fold runs at a time; `None` when one is under way.
-    pub async fn views_at(&self, position: Position) -> Result<Option<Arc<Views>>, VaultError> {
+    /// The views as they were at a position, rounded down to a whole group.
+    pub async fn views_at(&self, position: Position) -> Result<Result<Arc<Views>, Busy>, VaultError> {
         let now = self.views();
         if position >= now.position() {
-            return Ok(Some(now));
+            return Ok(Ok(now));
         }
-        let Ok(_alone) = self.deep_reads.try_lock() else { return Ok(None) };
-        let (mut views, mut index) = (Views::default(), Index::default());
-        match catch_up(&mut views, &mut index, &*self.log, &self.opener, position, &|_| ()).await {
-            Ok(()) => Ok(Some(Arc::new(views))),
-            Err(CatchUpError::Log(error)) => Err(error.into()),
-            Err(CatchUpError::Fold(error)) => Err(error.into()),
+        Ok(self.root_at(position).await?.map(|root| root.views))
+    }
+
+    /// The state hash and the Merkle root at a position, rounded down to a whole group.
+    pub async fn state_at(&self, position: Position) -> Result<Result<StateAt, Busy>, VaultError> {
+        let Ok(root) = self.root_at(position).await? else { return Ok(Err(Busy)) };
+        let state = root.views.state_hash(&self.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key)?;
+        let last = self.log.fetch(&[root.views.position()]).await?;
+        Ok(Ok(StateAt {
+            recorded_at: root.views.recorded_at(),
+            epoch: last.first().map(|record| record.header().epoch),
+            records: root.tree.size(),
+            merkle_root: root.tree.root(),
+            state,
+        }))
+    }
+
+    async fn root_at(&self, position: Position) -> Result<Result<Root, Busy>, VaultError> {
+        let now = self.snapshot_root().await?;
+        if position >= now.views.position() {
+            return Ok(Ok(now));
         }
+        let from = self.views.root_before(position);
+        let (deep, _turn) = if position.0 - from.views.position().0 > DEEP {
+            let Ok(deep) = self.reads.deep.try_lock() else { return Ok(Err(Busy)) };
+            (Some(deep), None)
+        } else {
+            // It is never closed.
+            (None, self.reads.shallow.acquire().await.ok())
+        };
+        let (mut views, mut tree) = ((*from.views).clone(), from.tree);
+        match catch_up(&mut views, &mut tree, &*self.log, &self.opener, position, &|_| ()).await {
+            Ok(()) => {}
+            Err(CatchUpError::Log(error)) => return Err(error.into()),
+            Err(CatchUpError::Fold(error)) => return Err(error.into()),
+        }
+        let root = Root { views: Arc::new(views), tree };
+        if deep.is_some() {
+            self.views.keep(root.clone());
+        }
+        Ok(Ok(root))
+    }
+
+    async fn snapshot_root(&self) -> Result<Root, VaultError> {
+        let views = Arc::clone(&self.views);
+        let root = self.sequencer.look(move |index| Root { views: views.load(), tree: index.tree().clone() }).await;
+        root.ok_or_else(|| VaultError::Stopped("the sequencer has stopped".into()))
     }
 
     /// The last position recorded strictly before an instant.

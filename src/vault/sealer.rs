@@ -61,8 +61,14 @@ impl Sealer {
         (derive::command(&self.command.key, tenant, principal, route, given), derive::request(&self.command.key, request))
     }
 
-    /// Seals a plan. `facts_key` tells the key of a stream that exists.
-    pub fn seal(&self, plan: Plan<AnyEvent>, author: &Author<'_>, facts_key: impl Fn(StreamId) -> Option<KeyId>) -> Result<Submission, SealFailure> {
+    /// Seals a plan. `facts_key` tells the key of a stream that exists; secrets take the kept `keys` first.
+    pub fn seal(
+        &self,
+        plan: Plan<AnyEvent>,
+        author: &Author<'_>,
+        facts_key: impl Fn(StreamId) -> Option<KeyId>,
+        keys: &mut Vec<(KeyId, Key)>,
+    ) -> Result<Submission, SealFailure> {
         let mut submission = Submission { drafts: Vec::new(), expected: Vec::new(), opened: Vec::new(), guards: plan.guards };
         let group = GroupId::random(&*self.random);
         let count = u32::try_from(plan.writes.len()).unwrap_or(u32::MAX);
@@ -80,7 +86,7 @@ impl Sealer {
             header.causation = plan.causation;
             header.claims = claim_ops(&claims_key, &write.takes, &write.frees);
             let opened = write.event.to_facts(author.meta)?;
-            let (sealed_facts, secrets) = self.boxes(&mut header, &write, facts, &opened)?;
+            let (sealed_facts, secrets) = self.boxes(&mut header, &write, (facts, &opened), keys)?;
             submission.drafts.push(Draft { header, facts: sealed_facts, secrets });
             submission.expected.push(write.expected);
             submission.opened.push(opened.into());
@@ -117,10 +123,16 @@ impl Sealer {
     }
 
     /// All boxes are bound to the whole header, so that is finished first.
-    fn boxes(&self, header: &mut Header, write: &Write<AnyEvent>, facts_key: &Key, facts: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), SealFailure> {
+    fn boxes(
+        &self,
+        header: &mut Header,
+        write: &Write<AnyEvent>,
+        (facts_key, facts): (&Key, &[u8]),
+        kept: &mut Vec<(KeyId, Key)>,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), SealFailure> {
         let mut keys = Vec::with_capacity(write.secrets.len());
         for (name, secret) in &write.secrets {
-            let (id, key) = self.keyring.take(header.tenant)?;
+            let (id, key) = kept.pop().map_or_else(|| self.keyring.take(header.tenant), Ok)?;
             let fingerprint = derive::fingerprint(&self.fingerprint.key, header.tenant, secret.expose());
             header.secrets.push(SealedSecret { name: name.clone(), key: id, fingerprint });
             keys.push((id, key));

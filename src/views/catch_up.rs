@@ -2,8 +2,9 @@
 
 use super::{FoldError, Opener, Views};
 use crate::kernel::Position;
-use crate::log::{EventLog, Index, LogError, MAX_BLOCK_RECORDS};
+use crate::log::{EventLog, LogError, MAX_BLOCK_RECORDS};
 use crate::seal::Record;
+use crate::seal::merkle::Frontier;
 
 /// Why a log could not be folded.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +20,12 @@ pub enum CatchUpError {
 /// How far a fold is; called after each read of at most 4,096 records.
 pub type Progress<'a> = &'a (dyn Fn(Position) + Sync);
 
-/// Folds the records after the views' position, through the last group that ends at or before `until`. The index takes the same records,
-/// so that its tree gives the Merkle root of exactly these. After an error both stand where the fold stopped, inside a group perhaps: they
-/// are of no use then.
+/// Folds the records after the views' position, through the last group that ends at or before `until`. The tree takes the same records, so
+/// that it gives the Merkle root of exactly these. After an error both stand where the fold stopped, inside a group perhaps: they are of no
+/// use then.
 pub async fn catch_up(
     views: &mut Views,
-    index: &mut Index,
+    tree: &mut Frontier,
     log: &dyn EventLog,
     opener: &Opener,
     until: Position,
@@ -32,14 +33,14 @@ pub async fn catch_up(
 ) -> Result<(), CatchUpError> {
     loop {
         // A group is at most this large, so that each read holds the end of at least one, unless the log ends first.
-        let records = log.read(index.head(), MAX_BLOCK_RECORDS).await?;
+        let records = log.read(views.position(), MAX_BLOCK_RECORDS).await?;
         let ends = |record: &Record| record.header().group.ends() && record.header().position <= until;
         let whole = records.iter().rposition(ends).map_or(0, |last| last + 1);
         for record in records.iter().take(whole) {
             views.fold(record.header(), opener.open(record)?.stored.event);
-            index.fold(record);
+            tree.push(record.leaf());
         }
-        progress(index.head());
+        progress(views.position());
         if whole == 0 {
             return Ok(());
         }

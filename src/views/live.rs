@@ -1,26 +1,33 @@
 //! The views of a running vault: folded by the sequencer, read by everybody.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::{FoldError, Opener, Views};
-use crate::log::Subscriber;
+use super::roots::Roots;
+use super::{FoldError, Opener, Root, Views};
+use crate::kernel::Position;
+use crate::log::{Index, Subscriber};
 use crate::seal::Record;
 
-/// The current views. A block is shown at once, and only as far as its last whole group.
+/// The current views, and earlier ones. A block is shown at once, and only as far as its last whole group.
 pub struct Live {
     opener: Arc<Opener>,
     current: ArcSwap<Views>,
     folding: Mutex<Views>,
+    roots: Mutex<Roots>,
     failed: Mutex<Option<String>>,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Live {
-    /// Empty views, to be folded by a sequencer that catches up.
+    /// From these views on, to be folded by a sequencer that catches up.
     #[must_use]
-    pub fn new(opener: Arc<Opener>) -> Self {
-        Self { opener, current: ArcSwap::default(), folding: Mutex::default(), failed: Mutex::default() }
+    pub fn new(opener: Arc<Opener>, from: Views) -> Self {
+        Self { opener, current: ArcSwap::from_pointee(from.clone()), folding: Mutex::new(from), roots: Mutex::default(), failed: Mutex::default() }
     }
 
     /// One consistent snapshot.
@@ -32,7 +39,18 @@ impl Live {
     /// Why the fold has stopped; the views stand where they stood then.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failed).clone()
+    }
+
+    /// The latest kept root at or before a position; an empty one when there is none.
+    #[must_use]
+    pub fn root_before(&self, position: Position) -> Root {
+        lock(&self.roots).before(position)
+    }
+
+    /// Keeps what a read of the past has folded.
+    pub fn keep(&self, root: Root) {
+        lock(&self.roots).keep(root);
     }
 
     fn fold_one(&self, views: &mut Views, record: &Record, opened: Option<&Arc<[u8]>>) -> Result<(), FoldError> {
@@ -46,9 +64,9 @@ impl Live {
 }
 
 impl Subscriber for Live {
-    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>]) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut views = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>], index: &Index) {
+        let mut failed = lock(&self.failed);
+        let mut views = lock(&self.folding);
         // Copied once, where the last group ends: a copy makes the next change of each map a copy as well.
         let whole = records.iter().rposition(|record| record.header().group.ends());
         for (place, (record, opened)) in records.iter().zip(opened).enumerate() {
@@ -56,7 +74,14 @@ impl Subscriber for Live {
                 return;
             }
             match self.fold_one(&mut views, record, opened.as_ref()) {
-                Ok(()) if whole == Some(place) => self.current.store(Arc::new(views.clone())),
+                Ok(()) if whole == Some(place) => {
+                    let current = Arc::new(views.clone());
+                    // The tree is that of the last record: where a group goes on, the views are not yet there.
+                    if current.position() == index.head() && lock(&self.roots).want(current.position()) {
+                        self.keep(Root { views: Arc::clone(&current), tree: index.tree().clone() });
+                    }
+                    self.current.store(current);
+                }
                 Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%error, "the fold has stopped");

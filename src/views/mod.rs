@@ -3,27 +3,30 @@
 mod catch_up;
 mod live;
 mod opener;
+mod roots;
+mod snapshot;
 mod state_hash;
 
 pub use catch_up::{CatchUpError, Progress, catch_up};
 pub use live::Live;
 pub use opener::{FoldCause, FoldError, Opened, Opener};
+pub use roots::Root;
+pub use snapshot::{Snapshot, SnapshotError};
 pub use state_hash::StateHash;
 
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
+use serde::{Deserialize, Serialize};
 
 use crate::credentials::{AnyEvent, AnyState, api_key, connection, connector, consumer, tenant, user};
 use crate::kernel::{Class, Header, KeyId, Moment, Position, StreamId, TenantId, Version};
 
 /// One thing.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its owner.
     pub tenant: TenantId,
-    /// Sort of thing.
-    pub kind: Arc<str>,
     /// Of its latest event.
     pub version: Version,
     /// Of its latest change: what an `ETag` shows.
@@ -62,6 +65,8 @@ pub struct Views {
     connectors: OrdMap<ConnectorName, StreamId>,
     consumers: OrdMap<ConsumerName, StreamId>,
     connections: OrdMap<(TenantId, connection::Key), StreamId>,
+    credentials: OrdMap<(TenantId, Position), StreamId>,
+    vault: Option<StreamId>,
     retired: OrdMap<Due, StreamId>,
 }
 
@@ -151,6 +156,26 @@ impl Views {
         self.connections.get(&(tenant, key.clone())).copied()
     }
 
+    /// A tenant's credentials, deleted ones included, in the order in which they were made, from the one after a position on.
+    pub fn credentials(&self, tenant: TenantId, after: Position) -> impl Iterator<Item = (StreamId, &Arc<Entry>)> {
+        let of_tenant = self.credentials.range((tenant, after.next())..).take_while(move |((owner, _), _)| *owner == tenant);
+        of_tenant.filter_map(|(_, id)| self.thing(*id).map(|entry| (*id, entry)))
+    }
+
+    /// The vault's own stream.
+    #[must_use]
+    pub const fn vault(&self) -> Option<StreamId> {
+        self.vault
+    }
+
+    /// Connections whose exchange has no result yet.
+    pub fn flights(&self) -> impl Iterator<Item = (StreamId, Position)> {
+        self.things.iter().filter_map(|(id, entry)| match &entry.state {
+            AnyState::Connection(connection::State::Live(live)) => live.flight.map(|intent| (*id, intent)),
+            _ => None,
+        })
+    }
+
     /// Secrets whose keys are due to die at `now`, oldest first.
     pub fn due(&self, now: Moment) -> impl Iterator<Item = (&Due, &StreamId)> {
         self.retired.iter().take_while(move |((due, _, _), _)| *due <= now)
@@ -172,7 +197,6 @@ impl Views {
         self.retire(header, &state_before, &event);
         let entry = Entry {
             tenant: header.tenant,
-            kind: before.as_ref().map_or_else(|| Arc::from(header.kind.as_str()), |entry| Arc::clone(&entry.kind)),
             version: header.version,
             content_version,
             first: before.as_ref().map_or(header.position, |entry| entry.first),
@@ -184,21 +208,37 @@ impl Views {
         self.things.insert(header.stream, Arc::new(entry));
     }
 
-    /// An access token that the event supersedes: its key has an end.
+    /// Secrets that the event puts out of use: a superseded access token, all that a deleted connection held, and what a late exchange
+    /// still brings it. Their keys have an end.
     fn retire(&mut self, header: &Header, before: &AnyState, event: &AnyEvent) {
-        let AnyState::Connection(connection::State::Live(live)) = before else { return };
-        let AnyEvent::Connection(event) = event else { return };
-        let Some((access, expires_at)) = &live.access else { return };
-        let due = match event {
-            connection::Event::Deleted => header.recorded_at.plus_seconds(UNDO_WINDOW),
-            _ if header.secret("access_token").is_none() => return,
-            _ => expires_at.map_or(header.recorded_at.plus_seconds(UNDO_WINDOW), |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY)),
-        };
-        self.retired.insert((due, access.position, access.name.clone()), header.stream);
+        let (AnyState::Connection(before), AnyEvent::Connection(event)) = (before, event) else { return };
+        let undone = header.recorded_at.plus_seconds(UNDO_WINDOW);
+        match (before, event) {
+            (state, connection::Event::Deleted) => {
+                for secret in state.secrets() {
+                    self.retired.insert((undone, secret.position, secret.name.clone()), header.stream);
+                }
+            }
+            (connection::State::Deleted { .. }, _) => {
+                for secret in &header.secrets {
+                    self.retired.insert((undone, header.position, secret.name.clone()), header.stream);
+                }
+            }
+            (connection::State::Live(live), _) if header.secret("access_token").is_some() => {
+                let Some((access, expires_at)) = &live.access else { return };
+                let due = expires_at.map_or(undone, |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
+                self.retired.insert((due, access.position, access.name.clone()), header.stream);
+            }
+            _ => {}
+        }
     }
 
     fn index(&mut self, id: StreamId, entry: &Entry) {
+        if let AnyState::ApiKey(_) | AnyState::Connection(_) = &entry.state {
+            self.credentials.insert((entry.tenant, entry.first), id);
+        }
         match &entry.state {
+            AnyState::Vault(_) => self.vault = Some(id),
             AnyState::Tenant(tenant::State::Live { tenant, name, .. }) => drop(self.tenants.insert(name.clone(), *tenant)),
             AnyState::User(user::State::Live { profile, .. }) => drop(self.users.insert((entry.tenant, profile.login.clone()), id)),
             AnyState::ApiKey(api_key::State::Live { token, .. }) => drop(self.tokens.insert(token.id.clone(), id)),

@@ -19,8 +19,9 @@ pub const START: i64 = 1_777_903_500_000;
 pub struct Seen(pub Mutex<Vec<Record>>);
 
 impl Subscriber for Seen {
-    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>]) {
+    fn fold(&self, records: &[Record], opened: &[Option<Arc<[u8]>>], index: &Index) {
         assert_eq!(records.len(), opened.len());
+        assert_eq!(records.last().map(|last| last.header().position), Some(index.head()));
         self.0.lock().unwrap().extend_from_slice(records);
     }
 }

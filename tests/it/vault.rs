@@ -144,8 +144,8 @@ async fn a_superseded_access_token_is_due_to_die_and_a_deleted_one_after_the_und
     assert_eq!(due(first.0), std::slice::from_ref(&first));
     bench.execute(|given| plans::update(given, TENANT, &key("c", "pipedrive"), Changes { enabled: Some(false), ..Changes::default() })).await.unwrap();
     bench.execute(|given| plans::delete_connection(given, TENANT, &key("c", "pipedrive"))).await.unwrap();
-    let second = (now.plus_seconds(30 * 24 * 3600), "access_token".to_owned());
-    assert_eq!(due(second.0), [first, second]);
+    let later = now.plus_seconds(30 * 24 * 3600);
+    assert_eq!(due(later), [first, (later, "access_token".to_owned()), (later, "refresh_token".to_owned())]);
 }
 
 #[tokio::test]
@@ -205,10 +205,10 @@ async fn live_is_replay_at_every_position_and_after_a_restart() {
     assert!(seen.len() > 12);
     let state_key = bench.keyring.purpose(TenantId::SYSTEM, Purpose::State).unwrap().key;
     for live in &seen {
-        let (replayed, index) = bench.replay(live.position()).await;
+        let (replayed, tree) = bench.replay(live.position()).await;
         assert_eq!(replayed, *live, "at {}", live.position());
         assert_eq!(replayed.state_hash(&state_key).unwrap(), live.state_hash(&state_key).unwrap());
-        assert_eq!(index.tree().size(), live.position().0);
+        assert_eq!(tree.size(), live.position().0);
     }
     let last = seen.last().unwrap();
     let hashes: std::collections::HashSet<[u8; 32]> = seen.iter().map(|views| views.state_hash(&state_key).unwrap().hash).collect();

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use keyledger::credentials::Meta;
 use keyledger::credentials::connection::{Changes, Key, Tokens};
 use keyledger::kernel::*;
-use keyledger::keyring::{Keyring, KeyringError, Mode, RootKeyProvider, SqliteKeyring};
-use keyledger::log::{EventLog, Index, Options, SqliteLog};
+use keyledger::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
+use keyledger::log::{EventLog, Options, SqliteLog};
 use keyledger::seal::Key as SealKey;
+use keyledger::seal::merkle::Frontier;
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Answer, Command, Given, Vault, VaultError, begin};
-use keyledger::views::{Opener, Views, catch_up};
+use keyledger::views::{Opener, Snapshot, SnapshotError, Views, catch_up};
 
 use crate::fixed::FixedRandom;
 use crate::fixed_clock::FixedClock;
 
 pub const TENANT: TenantId = TenantId(*b"tenant-of-vaults");
 
-struct Root;
+pub struct Root;
 
 impl RootKeyProvider for Root {
     fn root_key(&self, _: VaultId) -> Result<SealKey, KeyringError> {
@@ -46,19 +47,39 @@ impl VaultBench {
         let clock = Arc::new(FixedClock::at(crate::log_bench::START));
         let genesis = begin(log.clone(), keyring.clone(), clock.clone(), random.clone(), TENANT).await.unwrap();
         let token = String::from_utf8(genesis.token.expose().to_vec()).unwrap();
-        let vault = Vault::start(log, keyring.clone(), clock.clone(), random).await.unwrap();
+        let vault = Vault::start(log, keyring.clone(), clock.clone(), random, Snapshot::default()).await.unwrap();
         let owner = vault.authenticate(&token).unwrap();
         Self { folder, vault, clock, keyring, owner, token, runs: 0 }
     }
 
-    /// Stops without a farewell and starts again from the files.
+    /// Stops without a farewell and starts again from the log and the keyring.
     pub async fn restart(self) -> Self {
+        self.restart_from(Snapshot::default()).await
+    }
+
+    fn snapshot_key(&self) -> SealKey {
+        self.keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot).unwrap().key
+    }
+
+    pub async fn write_snapshot(&self, path: &std::path::Path) -> Position {
+        let snapshot = self.vault.snapshot().await.unwrap();
+        let log = &**self.vault.log();
+        snapshot.write(path, log, self.keyring.vault(), &self.snapshot_key(), &FixedRandom::new(900)).await.unwrap();
+        snapshot.views.position()
+    }
+
+    pub async fn read_snapshot(&self, path: &std::path::Path) -> Result<Snapshot, SnapshotError> {
+        Snapshot::read(path, &**self.vault.log(), self.keyring.vault(), &self.snapshot_key()).await
+    }
+
+    /// Stops without a farewell and starts again from the files and a snapshot.
+    pub async fn restart_from(self, snapshot: Snapshot) -> Self {
         let Self { folder, vault, clock, keyring, owner, token, runs } = self;
         drop((vault, keyring));
         let random = Arc::new(FixedRandom::new(200 + runs));
         let keyring = Arc::new(SqliteKeyring::open(folder.path(), &Root, Mode::Serve, 1, random.clone()).unwrap().0);
         let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&folder.path().join("log.db"), Options::default()).unwrap());
-        let vault = Vault::start(log, keyring.clone(), clock.clone(), random).await.unwrap();
+        let vault = Vault::start(log, keyring.clone(), clock.clone(), random, snapshot).await.unwrap();
         Self { folder, vault, clock, keyring, owner, token, runs: runs + 1 }
     }
 
@@ -68,11 +89,11 @@ impl VaultBench {
     }
 
     /// The log folded anew from zero, through the last whole group at or before `until`.
-    pub async fn replay(&self, until: Position) -> (Views, Index) {
-        let (mut views, mut index) = (Views::default(), Index::default());
+    pub async fn replay(&self, until: Position) -> (Views, Frontier) {
+        let (mut views, mut tree) = (Views::default(), Frontier::default());
         let opener = Opener::new(self.keyring.clone() as Arc<dyn Keyring>);
-        catch_up(&mut views, &mut index, &**self.vault.log(), &opener, until, &|_| ()).await.unwrap();
-        (views, index)
+        catch_up(&mut views, &mut tree, &**self.vault.log(), &opener, until, &|_| ()).await.unwrap();
+        (views, tree)
     }
 }
 

@@ -122,6 +122,6 @@ impl Caller {
             AsOf::Position(position) => position,
             AsOf::Instant(instant) => self.vault.seek(instant).await?,
         };
-        self.vault.views_at(position).await?.ok_or_else(Problem::busy)
+        self.vault.views_at(position).await?.map_err(|_| Problem::busy())
     }
 }

@@ -1,0 +1,78 @@
+//! `keyledger restore`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{Output, print};
+use crate::kernel::{Moment, Position};
+use crate::server::{Home, Step, Until};
+
+#[derive(Args)]
+pub(super) struct Restore {
+    /// The data directory to restore from; it is only read, and a server may run on it.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Through this position; a position inside a group rounds down to the group before.
+    #[arg(long, value_name = "POSITION", conflicts_with = "at", required_unless_present = "at")]
+    to: Option<u64>,
+    /// Through the last event recorded before this instant, such as 2026-05-04T14:05:00Z.
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<Moment>,
+    /// The data directory to make; it must be absent or empty.
+    #[arg(long, value_name = "DIR")]
+    into: PathBuf,
+    /// The root key file of the vault; both vaults share it.
+    #[arg(long, env = "KEYLEDGER_ROOT_KEY_FILE", value_name = "FILE", help = "The root key file [default: $XDG_CONFIG_HOME/keyledger/<vault id>.key]")]
+    root_key_file: Option<PathBuf>,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Restore {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let until = match (self.to, self.at) {
+            (Some(to), _) => Until::Position(Position(to)),
+            (None, Some(at)) => Until::Instant(at),
+            (None, None) => anyhow::bail!("say how far: --to POSITION or --at INSTANT"),
+        };
+        let home = Home::new(self.from, self.root_key_file, super::clock(), super::random());
+        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg:8} {bar:40} {pos}/{len} events  {per_sec}")?);
+        let show = |step: Step, at: Position, end: Position| {
+            let word = match step {
+                Step::Folding => "folding",
+                Step::Copying => "copying",
+                Step::Checking => "checking",
+            };
+            if bar.message() != word {
+                bar.reset();
+                bar.set_message(word);
+            }
+            bar.set_length(end.0);
+            bar.set_position(at.0);
+        };
+        let done = home.restore(until, &self.into, &show).await?;
+        bar.finish_and_clear();
+        let fields = [
+            ("data", json!(self.into)),
+            ("position", json!(done.position)),
+            ("recorded_at", json!(done.recorded_at)),
+            ("merkle_root", json!(base16ct::lower::encode_string(&done.merkle_root))),
+            ("fold_version", json!(done.state.fold_version)),
+            ("state_hash", json!(base16ct::lower::encode_string(&done.state.hash))),
+            ("dropped_events", json!(done.dropped)),
+            ("secrets_shredded_since", json!(done.shredded_since)),
+            ("epoch", json!(done.epoch.number)),
+            ("begins_at", json!(done.begins_at)),
+        ];
+        print(self.output, &fields);
+        if self.output == Output::Table {
+            println!("\nChecked: root and state are those of the old vault at that position. Serve it with\n");
+            println!("  keyledger serve --data {}", self.into.display());
+        }
+        Ok(())
+    }
+}

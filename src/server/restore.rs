@@ -1,0 +1,250 @@
+//! Recovery into a new vault: the log up to a moment, the keyring, and one event that says where the history was cut.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::home::{Home, HomeError, LOG, Reading, last_epoch};
+use super::partial::Partial;
+use crate::credentials::vault::Event;
+use crate::credentials::{AnyEvent, Meta};
+use crate::kernel::{Epoch, KeyId, Moment, Plan, Position, StreamId, TenantId, Version, Write};
+use crate::keyring::{Keyring, Mode, Purpose, RootKeyProvider, SqliteKeyring};
+use crate::log::{AppendError, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SqliteLog};
+use crate::seal::merkle::Frontier;
+use crate::seal::{Record, Seat};
+use crate::vault::{Author, Sealer, VaultError};
+use crate::views::{Opener, StateHash, Views, catch_up};
+
+/// Records that are copied with one sync: a restore is placed only when it is whole, so that fewer syncs lose nothing.
+const COPIED_AT_ONCE: usize = 32 * 1024;
+/// The most keys that one event names as shredded.
+const SHREDDED_AT_ONCE: usize = 4096;
+
+/// The moment to restore to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Through this position, rounded down to a whole group.
+    Position(Position),
+    /// Through the last event recorded strictly before this instant.
+    Instant(Moment),
+}
+
+/// What a restore is about; each is told with how far it is, from 0 to the last position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The old vault's log is folded up to the moment.
+    Folding,
+    /// The log is copied.
+    Copying,
+    /// The new vault is folded from its files and compared.
+    Checking,
+}
+
+/// Told of each step, where it is, and where it ends.
+pub type Progress<'a> = &'a (dyn Fn(Step, Position, Position) + Sync);
+
+/// What was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The last position of the old history that was kept.
+    pub position: Position,
+    /// When its event was taken.
+    pub recorded_at: Moment,
+    /// RFC 6962 root over the records kept.
+    pub merkle_root: [u8; 32],
+    /// The hash of all states there: the same in both vaults.
+    pub state: StateHash,
+    /// How many records of the old history were left behind.
+    pub dropped: u64,
+    /// How many secrets were shredded after that moment: they did not come back.
+    pub shredded_since: usize,
+    /// The history that begins.
+    pub epoch: Epoch,
+    /// Where it begins.
+    pub begins_at: Position,
+}
+
+/// A history up to a moment, and what came after it.
+struct Cut {
+    views: Views,
+    tree: Frontier,
+    state: StateHash,
+    old_head: Position,
+    old_epoch: Epoch,
+    dropped: u64,
+    shredded_since: Vec<KeyId>,
+}
+
+impl Home {
+    /// Makes a vault in `into` that holds exactly the state of a moment, and compares it before it is placed. Nothing stands in `into`
+    /// before it is whole. The old vault is only read; a server may run on it.
+    pub async fn restore(&self, until: Until, into: &Path, progress: Progress<'_>) -> Result<Restored, HomeError> {
+        let source = self.read()?;
+        let partial = Partial::begin(into, &*self.random)?;
+        let cut = self.cut(&source, until, progress).await?;
+        let at = cut.views.position();
+        let log = SqliteLog::open(&partial.path().join(LOG), Options::default())?;
+        copy(&*source.log, &log, at, progress).await?;
+        // After the log: a slot is used only when its batch is in the keyring, so that this copy holds every key that the log needs.
+        source.keyring.copy_to(partial.path())?;
+        let root = self.key_file(source.keyring.vault())?;
+        let number = cut.old_epoch.number + 1;
+        let (keyring, _) = SqliteKeyring::open(partial.path(), &root as &dyn RootKeyProvider, Mode::Serve, number, Arc::clone(&self.random))?;
+        let keyring = Arc::new(keyring);
+        keyring.destroy(&cut.shredded_since)?;
+        let epoch = Epoch { number, id: self.random.array() };
+        let block = self.beginning(&cut, keyring.clone(), epoch)?;
+        append(&log, at, block).await?;
+        self.check(&log, &cut, keyring, progress).await?;
+        drop(log);
+        let begins_at = cut.old_head.next();
+        partial.place()?;
+        Ok(Restored {
+            position: at,
+            recorded_at: cut.views.recorded_at(),
+            merkle_root: cut.tree.root(),
+            state: cut.state,
+            dropped: cut.dropped,
+            shredded_since: cut.shredded_since.len(),
+            epoch,
+            begins_at,
+        })
+    }
+
+    /// Folds the old history up to the moment, and reads the headers of the rest to their real end: what was shredded there stays shredded.
+    async fn cut(&self, source: &Reading, until: Until, progress: Progress<'_>) -> Result<Cut, HomeError> {
+        let old_head = *source.log.head().borrow();
+        let until = match until {
+            Until::Position(position) if position > old_head => return Err(HomeError::PastTheEnd(old_head)),
+            Until::Position(position) => position,
+            Until::Instant(instant) => source.log.seek(instant).await?,
+        };
+        let (views, tree) = fold(&*source.log, source.keyring.clone(), until, &|at| progress(Step::Folding, at, until)).await?;
+        if views.vault().is_none() {
+            return Err(HomeError::BeforeTheBeginning(first_whole(&*source.log, old_head).await?));
+        }
+        let state = state_hash(&views, &*source.keyring)?;
+        let (mut at, mut dropped, mut shredded_since) = (views.position(), 0, Vec::new());
+        while at < old_head {
+            let records = source.log.read(at, MAX_BLOCK_RECORDS).await?;
+            let Some(last) = records.last() else { break };
+            at = last.header().position;
+            dropped += records.len() as u64;
+            shredded_since.extend(records.iter().flat_map(|record| record.header().shredded.iter().copied()));
+        }
+        let last = source.log.fetch(&[old_head]).await?;
+        let old_epoch = last.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(old_head))?;
+        Ok(Cut { views, tree, state, old_head, old_epoch, dropped, shredded_since })
+    }
+
+    /// The first group of the new history: where the old one was cut, and which keys had died by its end. It stands past the old end, so that
+    /// no position names two events, and its causation is the position before the gap.
+    fn beginning(&self, cut: &Cut, keyring: Arc<SqliteKeyring>, epoch: Epoch) -> Result<Vec<Record>, HomeError> {
+        let not_sound = |what| HomeError::NotTheSame(what);
+        let stream = cut.views.vault().ok_or(not_sound("it has no vault event"))?;
+        let entry = cut.views.thing(stream).ok_or(not_sound("it has no vault event"))?;
+        let hex = |bytes: &[u8]| base16ct::lower::encode_string(bytes);
+        let restored = Event::Restored {
+            from: cut.old_epoch,
+            position: cut.views.position(),
+            root: hex(&cut.tree.root()),
+            state: hex(&cut.state.hash),
+            dropped_to: cut.old_head,
+        };
+        let mut keys = cut.shredded_since.chunks(SHREDDED_AT_ONCE);
+        let write = |event, keys: &[KeyId]| {
+            let mut write = Write::observation(stream, AnyEvent::Vault(event));
+            write.shreds = keys.to_vec();
+            write
+        };
+        let mut plan = Plan::of(write(restored, keys.next().unwrap_or_default()));
+        for keys in keys {
+            plan.writes.push(write(Event::Shredded { secrets: Vec::new(), reason: "shredded before the restore".into() }, keys));
+        }
+        plan.causation = cut.views.position();
+        let sealer = Sealer::new(keyring, Arc::clone(&self.random), epoch).map_err(VaultError::from)?;
+        let meta = Meta { rule: Some("restore".into()), ..Meta::default() };
+        let author = Author { tenant: TenantId::SYSTEM, actor: StreamId::default(), meta: &meta, command: None };
+        let group = sealer.seal(plan, &author, |_| Some(entry.facts_key), &mut Vec::new()).map_err(VaultError::from)?;
+        let recorded_at = self.clock.now().max(cut.views.recorded_at());
+        let mut previous = entry.last;
+        let mut records = Vec::with_capacity(group.drafts.len());
+        for (draft, place) in group.drafts.iter().zip(1_u64..) {
+            let position = Position(cut.old_head.0 + place);
+            let version = Version(entry.version.0 + place);
+            let seat = Seat { position, previous, recorded_at, version, content_version: entry.content_version };
+            records.push(draft.seat(seat).map_err(|_| not_sound("its first event does not fit a record"))?);
+            previous = position;
+        }
+        Ok(records)
+    }
+
+    /// Folds the new files from zero, as a server will, and compares root and state with those of the old vault.
+    async fn check(&self, log: &SqliteLog, cut: &Cut, keyring: Arc<SqliteKeyring>, progress: Progress<'_>) -> Result<(), HomeError> {
+        let at = cut.views.position();
+        let (mut views, mut tree) = fold(log, keyring.clone(), at, &|done| progress(Step::Checking, done, at)).await?;
+        if tree.root() != cut.tree.root() {
+            return Err(HomeError::NotTheSame("its Merkle root is another"));
+        }
+        if state_hash(&views, &*keyring)? != cut.state {
+            return Err(HomeError::NotTheSame("its state hash is another"));
+        }
+        let end = *log.head().borrow();
+        catch_up(&mut views, &mut tree, log, &Opener::new(keyring), end, &|_| ()).await?;
+        if views.position() == end && last_epoch(log).await? == cut.old_epoch.number + 1 {
+            Ok(())
+        } else {
+            Err(HomeError::NotTheSame("its own first event is not there"))
+        }
+    }
+}
+
+async fn fold(log: &dyn EventLog, keyring: Arc<SqliteKeyring>, until: Position, progress: crate::views::Progress<'_>) -> Result<(Views, Frontier), HomeError> {
+    let (mut views, mut tree) = (Views::default(), Frontier::default());
+    catch_up(&mut views, &mut tree, log, &Opener::new(keyring), until, progress).await?;
+    Ok((views, tree))
+}
+
+fn state_hash(views: &Views, keyring: &dyn Keyring) -> Result<StateHash, HomeError> {
+    let key = keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key;
+    Ok(views.state_hash(&key).map_err(VaultError::from)?)
+}
+
+/// Where the vault's own first group ends: nothing before it is a whole vault.
+async fn first_whole(log: &dyn EventLog, head: Position) -> Result<Position, LogError> {
+    let mut at = Position::ZERO;
+    while at < head {
+        let records = log.read(at, MAX_BLOCK_RECORDS).await?;
+        let Some(last) = records.last() else { break };
+        at = last.header().position;
+        if let Some(begun) = records.iter().find(|record| record.header().kind == crate::credentials::vault::NAME) {
+            let group = begun.header().group;
+            return Ok(Position(begun.header().position.0 + u64::from(group.count - 1 - group.index)));
+        }
+    }
+    Ok(head)
+}
+
+async fn copy(from: &dyn EventLog, into: &SqliteLog, until: Position, progress: Progress<'_>) -> Result<(), HomeError> {
+    let (mut written, mut at) = (Position::ZERO, Position::ZERO);
+    let mut block: Vec<Record> = Vec::new();
+    loop {
+        let mut records = from.read(at, MAX_BLOCK_RECORDS).await?;
+        records.retain(|record| record.header().position <= until);
+        let ended = records.is_empty();
+        at = records.last().map_or(at, |last| last.header().position);
+        block.append(&mut records);
+        if block.len() >= COPIED_AT_ONCE || (ended && !block.is_empty()) {
+            append(into, written, std::mem::take(&mut block)).await?;
+            written = at;
+            progress(Step::Copying, at, until);
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+async fn append(log: &SqliteLog, head: Position, block: Vec<Record>) -> Result<(), HomeError> {
+    log.append(head, block.into()).await.map_err(|error: AppendError| HomeError::Log(LogError::Engine(error.to_string())))
+}

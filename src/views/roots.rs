@@ -1,0 +1,89 @@
+//! Earlier views that are kept, so that a read of the past folds a little and not the whole log.
+
+use std::sync::Arc;
+
+use super::Views;
+use crate::kernel::Position;
+use crate::seal::merkle::Frontier;
+
+/// A root is kept when the log has grown by so many positions since the last one.
+const EVERY: u64 = 10_000;
+/// The most roots; they share all that did not change between them.
+const MOST: usize = 64;
+
+/// The views at a position, and the hash tree over the records that made them.
+#[derive(Clone, Debug, Default)]
+pub struct Root {
+    /// The views.
+    pub views: Arc<Views>,
+    /// The hash tree over all records through their position.
+    pub tree: Frontier,
+}
+
+/// The kept ones, oldest first.
+#[derive(Default)]
+pub(super) struct Roots(Vec<Root>);
+
+impl Roots {
+    /// Whether the log has grown enough for another one.
+    pub fn want(&self, position: Position) -> bool {
+        position.0 >= self.0.last().map_or(0, |last| last.views.position().0) + EVERY
+    }
+
+    /// Keeps a root; beyond the limit, the one goes that leaves the smallest hole for its age: the past grows sparser with distance.
+    pub fn keep(&mut self, root: Root) {
+        let position = root.views.position();
+        let place = self.0.partition_point(|kept| kept.views.position() < position);
+        if self.0.get(place).is_some_and(|kept| kept.views.position() == position) {
+            return;
+        }
+        self.0.insert(place, root);
+        if self.0.len() <= MOST {
+            return;
+        }
+        let at = |place: usize| self.0.get(place).map_or(0, |kept| kept.views.position().0);
+        let head = at(self.0.len() - 1);
+        let hole = |place: &usize| (at(place + 1) - if *place == 0 { 0 } else { at(place - 1) }) * 1_000_000 / (head - at(*place)).max(1);
+        if let Some(least) = (0..self.0.len() - 1).min_by_key(hole) {
+            self.0.remove(least);
+        }
+    }
+
+    /// The latest one at or before a position; the empty views when there is none.
+    pub fn before(&self, position: Position) -> Root {
+        let place = self.0.partition_point(|kept| kept.views.position() <= position);
+        place.checked_sub(1).and_then(|place| self.0.get(place)).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(position: u64) -> Root {
+        Root { views: Arc::new(Views { position: Position(position), ..Views::default() }), tree: Frontier::default() }
+    }
+
+    #[test]
+    fn the_nearest_root_before_a_position_is_found_and_old_ones_grow_sparse() {
+        let mut roots = Roots::default();
+        assert_eq!(roots.before(Position(5)).views.position(), Position::ZERO);
+        for position in 1..=1000_u64 {
+            let position = Position(position * EVERY);
+            assert!(roots.want(position) && !roots.want(Position(position.0 - 1)));
+            roots.keep(root(position.0));
+        }
+        assert_eq!(roots.0.len(), MOST);
+        let positions: Vec<u64> = roots.0.iter().map(|kept| kept.views.position().0).collect();
+        assert!(positions.is_sorted());
+        let head = 1000 * EVERY;
+        assert_eq!(positions.last(), Some(&head));
+        for pair in positions.windows(2) {
+            let (gap, age) = (pair[1] - pair[0], head - pair[0]);
+            assert!(gap <= EVERY.max(age / 4), "a hole of {gap} at age {age}");
+        }
+        assert_eq!(roots.before(Position(head - 1)).views.position(), Position(head - EVERY));
+        roots.keep(root(head));
+        assert_eq!(roots.0.len(), MOST, "the same position is kept once");
+    }
+}
