@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod credentials;
 pub mod egress;
+pub mod jobs;
 pub mod kernel;
 pub mod keyring;
 pub mod log;

@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::DataArgs;
+use crate::egress::{Egress, Limits as EgressLimits, Policy};
+use crate::jobs::Jobs;
+use crate::oauth::Exchanges;
 use crate::server::{Begun, router, serve};
+use crate::surfaces::Front;
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -20,6 +25,9 @@ pub(super) struct Serve {
     /// Where to listen; port 0 takes a free one, and the real address is printed.
     #[arg(long, env = "KEYLEDGER_LISTEN", default_value = "127.0.0.1:8200", value_name = "ADDR:PORT")]
     listen: SocketAddr,
+    /// Addresses that token exchanges may call although they are not public, over http and on any port: a CIDR range, repeatable.
+    #[arg(long, env = "KEYLEDGER_ALLOW_EGRESS", value_name = "CIDR", value_delimiter = ',')]
+    allow_egress: Vec<IpNet>,
 }
 
 impl Serve {
@@ -30,6 +38,13 @@ impl Serve {
         let home = self.data.home();
         let begun = if home.exists() { None } else { Some(home.init().await?) };
         let (vault, _lock) = home.start().await?;
+        let vault = Arc::new(vault);
+        let egress = Egress::new(Policy { allowed: self.allow_egress }, EgressLimits::default());
+        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress));
+        let lost = exchanges.sweep().await?;
+        if lost > 0 {
+            tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost");
+        }
         let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
         let address = listener.local_addr()?;
         if let Some(begun) = begun {
@@ -45,7 +60,12 @@ impl Serve {
             }
             stop.send_replace(true);
         });
-        serve(listener, router(&Arc::new(vault)), stopped).await;
+        let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(stopped.clone()));
+        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges) }), stopped).await;
+        // In this order: a result that still comes is recorded, and the last snapshot holds it.
+        exchanges.settle().await;
+        jobs.await?;
+        vault.shutdown().await;
         Ok(())
     }
 }

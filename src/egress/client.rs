@@ -33,7 +33,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), whole: Duration::from_secs(20), body: 256 * 1024, at_once: 64 }
+        Self { connect: Duration::from_secs(5), whole: Duration::from_secs(12), body: 256 * 1024, at_once: 64 }
     }
 }
 

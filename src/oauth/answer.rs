@@ -15,6 +15,13 @@ const MAX_CODE: usize = 64;
 /// Reads an answer that came whole.
 #[must_use]
 pub fn read_answer(status: u16, body: &[u8], now: Moment) -> Outcome {
+    match judge(status, body, now) {
+        Outcome::Failed { cause, passing, .. } => Outcome::Failed { cause, passing, status: Some(status) },
+        other => other,
+    }
+}
+
+fn judge(status: u16, body: &[u8], now: Moment) -> Outcome {
     let parsed = serde_json::from_slice::<Object>(body);
     match (status, parsed) {
         (200 | 201, Ok(object)) => tokens(&object, now),
@@ -27,7 +34,7 @@ pub fn read_answer(status: u16, body: &[u8], now: Moment) -> Outcome {
 }
 
 fn failed(cause: &str, passing: bool) -> Outcome {
-    Outcome::Failed { cause: cause.to_owned(), passing }
+    Outcome::Failed { cause: cause.to_owned(), passing, status: None }
 }
 
 /// The error code, if it looks like one: a service may put anything there, a secret included.

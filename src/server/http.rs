@@ -1,24 +1,24 @@
 //! The HTTP front: one listener, one task per connection, and an end that lets open requests finish.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::surfaces::{connections, v1};
-use crate::vault::Vault;
+use crate::surfaces::{Front, connections, v1};
 use crate::web::limits::HEADER_TIMEOUT;
 
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes.
-pub fn router(vault: &Arc<Vault>) -> Router {
-    v1::router(Arc::clone(vault)).merge(connections::router(Arc::clone(vault)))
+pub fn router(front: &Front) -> Router {
+    v1::router(front.clone()).merge(connections::router(front.clone()))
 }
 
 /// Serves until `stop` becomes true, and then until the requests under way are answered.
@@ -29,7 +29,7 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
             accepted = listener.accept() => accepted,
             () = told(&mut stop) => break,
         };
-        let Ok((stream, _)) = accepted.inspect_err(|error| tracing::warn!(%error, "a connection was not accepted")) else {
+        let Ok((stream, peer)) = accepted.inspect_err(|error| tracing::warn!(%error, "a connection was not accepted")) else {
             // Mostly too many open files: the next one has a chance when others have ended.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -38,7 +38,12 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         open.spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-            let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            let router = TowerToHyperService::new(router);
+            let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.call(request)
+            });
+            let connection = http.serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,

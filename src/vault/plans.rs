@@ -77,6 +77,20 @@ fn new_consumer(key: &Key, given: &Given<'_>) -> consumer::State {
     })
 }
 
+/// A command on a connection by its stream, whether it is there or has gone.
+pub fn on_connection(given: &Given<'_>, stream: StreamId, command: Command) -> Result<Plan<AnyEvent>, Refusal> {
+    let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
+    let AnyState::Connection(state) = &entry.state else { return Err(Refusal::NotFound) };
+    let key = match state {
+        connection::State::Live(live) => &live.key,
+        connection::State::Deleted { key, .. } => key,
+        connection::State::Absent => return Err(Refusal::NotFound),
+    };
+    let (_, connector) = given.views.connector(entry.tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;
+    let context = connection::Context { subject: subject(given.views, stream), now: given.now, connector };
+    Ok(connection::decide(&context, state, command)?.map(AnyEvent::from))
+}
+
 /// Tokens and settings come from elsewhere.
 pub fn import(given: &Given<'_>, tenant: TenantId, key: &Key, tokens: Tokens, changes: Changes) -> Result<Plan<AnyEvent>, Refusal> {
     upsert(given, tenant, key, Command::Import { tokens, changes })

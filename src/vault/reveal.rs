@@ -2,10 +2,10 @@
 
 use super::access::{Permission, Principal, Resource, authorize};
 use super::execute::Command;
-use super::{Vault, VaultError};
+use super::{Vault, VaultError, plans};
 use crate::credentials::api_key::{self, Token};
-use crate::credentials::connection::{self, Context};
-use crate::credentials::{AnyEvent, AnyState, Meta, Subject, user};
+use crate::credentials::connection;
+use crate::credentials::{AnyState, Meta, user};
 use crate::kernel::{Refusal, Secret, SecretRef, StreamId, TenantId};
 use crate::keyring::KeyringError;
 use crate::seal::{derive, envelope};
@@ -45,12 +45,9 @@ impl Vault {
         let answer = self.execute(&command, |given| {
             let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
             let AnyState::Connection(state) = &entry.state else { return Err(Refusal::NotFound) };
-            let connection::State::Live(live) = state else { return Err(Refusal::NotFound) };
             let secret = state.secrets().into_iter().find(|secret| secret.name == name).cloned().ok_or(Refusal::NotFound)?;
-            let (_, connector) = given.views.connector(entry.tenant, &live.key.unified_api, &live.key.service_id).ok_or(Refusal::NotFound)?;
-            let context = Context { subject: Subject { stream, version: entry.content_version }, now: given.now, connector };
             shown = Some(secret.clone());
-            Ok(connection::decide(&context, state, connection::Command::Reveal { secret })?.map(AnyEvent::from))
+            plans::on_connection(given, stream, connection::Command::Reveal { secret })
         });
         answer.await?;
         let secret = shown.ok_or(Refusal::NotFound)?;
@@ -67,8 +64,8 @@ impl Vault {
         authorize(principal, Permission::SecretsReveal, Resource { tenant: entry.tenant, app })
     }
 
-    /// Opens a secret where it lies in the log. Only what records the use may call this.
-    async fn open_secret(&self, tenant: TenantId, secret: &SecretRef) -> Result<Secret, VaultError> {
+    /// Opens a secret where it lies in the log. Only what records the use may call this: a reveal, and an exchange after its intent.
+    pub(crate) async fn open_secret(&self, tenant: TenantId, secret: &SecretRef) -> Result<Secret, VaultError> {
         let records = self.log.fetch(&[secret.position]).await?;
         let record = records.first().ok_or(Refusal::NotFound)?;
         let place = record.header().secrets.iter().position(|sealed| sealed.name == secret.name).ok_or(Refusal::NotFound)?;

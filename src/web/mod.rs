@@ -3,6 +3,7 @@
 pub mod as_of;
 pub mod body;
 pub mod caller;
+pub mod front;
 pub mod limits;
 pub mod page;
 pub mod problem;

@@ -78,6 +78,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much at once: try again")
     }
 
+    /// It took too long; what it wrote stands.
+    #[must_use]
+    pub fn late() -> Self {
+        let detail = "it took too long; whether anything was written is unknown: look before trying again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "late", detail)
+    }
+
     /// A fault of ours; the log says more.
     #[must_use]
     pub fn internal() -> Self {

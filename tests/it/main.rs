@@ -5,6 +5,7 @@
 mod cli;
 mod credentials_connector;
 mod egress;
+mod exchange;
 mod fixed;
 mod fixed_clock;
 mod keyring;

@@ -81,11 +81,18 @@ async fn failures_and_lost_answers_are_told_apart_and_free_the_flight() {
     let stream = entered(&bench).await;
     for (lost, passing) in [(false, false), (false, true), (true, true)] {
         let intent = send(&bench, stream, || Command::StartExchange).await.unwrap().events.unwrap().0;
-        let outcome = move || if lost { Outcome::Lost } else { Outcome::Failed { cause: "the service answered 401".into(), passing } };
+        let outcome = move || {
+            if lost {
+                Outcome::Lost { cause: "a test".into() }
+            } else {
+                Outcome::Failed { cause: "the service answered 401".into(), passing, status: Some(401) }
+            }
+        };
         let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: outcome() }).await.unwrap();
         let after = live(&answer, stream);
         let failure = after.failure.unwrap();
         assert_eq!((failure.lost, failure.passing, after.flight, after.phase), (lost, passing, None, Phase::Added));
+        assert_eq!(failure.status, (!lost).then_some(401));
     }
 }
 

@@ -131,8 +131,8 @@ fn finish(context: &Context<'_>, live: Option<&Connection>, intent: Position, ou
             write.secrets = sealed_tokens(tokens);
             write
         }
-        Outcome::Failed { cause, passing } => Write::observation(stream, Event::ExchangeFailed { intent, cause, passing }),
-        Outcome::Lost => Write::observation(stream, Event::ExchangeLost { intent }),
+        Outcome::Failed { cause, passing, status } => Write::observation(stream, Event::ExchangeFailed { intent, cause, passing, status }),
+        Outcome::Lost { cause } => Write::observation(stream, Event::ExchangeLost { intent, cause }),
     };
     Plan { causation: intent, ..Plan::of(write.freeing(flight(stream))) }
 }

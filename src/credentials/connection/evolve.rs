@@ -64,13 +64,13 @@ fn apply(live: &mut Connection, header: &Header, event: Event) {
             take_tokens(live, header, expires_at);
             (live.phase, live.scope, live.flight, live.failure) = (phase, scope, None, None);
         }
-        Event::ExchangeFailed { cause, passing, .. } => {
+        Event::ExchangeFailed { cause, passing, status, .. } => {
             live.flight = None;
-            live.failure = Some(Failure { at: header.recorded_at, cause, passing, lost: false });
+            live.failure = Some(Failure { at: header.recorded_at, cause, passing, status, lost: false });
         }
-        Event::ExchangeLost { .. } => {
+        Event::ExchangeLost { cause, .. } => {
             live.flight = None;
-            live.failure = Some(Failure { at: header.recorded_at, cause: "the outcome is unknown: no whole answer came back".into(), passing: true, lost: true });
+            live.failure = Some(Failure { at: header.recorded_at, cause, passing: true, status: None, lost: true });
         }
         Event::Validated { phase } => live.phase = phase,
         Event::Revealed { .. } | Event::Created { .. } | Event::Deleted => {}

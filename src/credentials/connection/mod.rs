@@ -134,9 +134,14 @@ pub enum Outcome {
         cause: String,
         /// Whether trying again can help: the service was not reached, or was busy.
         passing: bool,
+        /// The HTTP status of its answer, if one came.
+        status: Option<u16>,
     },
     /// The call went out and no whole answer came back: the service may or may not have given tokens.
-    Lost,
+    Lost {
+        /// What broke, in words that hold no secret.
+        cause: String,
+    },
 }
 
 /// Where a connection stands.
@@ -203,11 +208,16 @@ pub enum Event {
         cause: String,
         /// Whether trying again can help.
         passing: bool,
+        /// The HTTP status of the service's answer, if one came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
     },
     /// Nobody knows whether the service gave tokens.
     ExchangeLost {
         /// Position of the intent.
         intent: Position,
+        /// What broke.
+        cause: String,
     },
     /// Entered credentials were checked.
     Validated {
@@ -323,6 +333,8 @@ pub struct Failure {
     pub cause: String,
     /// Whether trying again can help.
     pub passing: bool,
+    /// The HTTP status of the service's answer, if one came.
+    pub status: Option<u16>,
     /// Whether the outcome is unknown.
     pub lost: bool,
 }

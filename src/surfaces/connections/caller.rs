@@ -1,5 +1,6 @@
 //! Who calls, for which application and consumer: proven before anything of the body is read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
@@ -7,31 +8,36 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 
+use super::super::Front;
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::credentials::connection::Key;
 use crate::kernel::{Refusal, Version};
+use crate::oauth::Exchanges;
 use crate::vault::access::{Permission, Principal, Resource, authorize};
 use crate::vault::{Command, Vault};
 use crate::views::Views;
 use crate::web::as_of::AsOf;
 use crate::web::caller::{bearer_token, idempotency_key, if_match, meta, only};
+use crate::web::front::peer;
 use crate::web::limits::ID;
 
 /// A caller that presented a token of this vault and named an application that the token may name.
 pub(super) struct Caller {
     pub vault: Arc<Vault>,
+    pub exchanges: Arc<Exchanges>,
     pub principal: Principal,
     pub app: String,
     consumer: Option<String>,
+    ip: Option<IpAddr>,
     headers: HeaderMap,
     uri: Uri,
 }
 
-impl FromRequestParts<Arc<Vault>> for Caller {
+impl FromRequestParts<Front> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, vault: &Arc<Vault>) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, Front { vault, exchanges }: &Front) -> Result<Self, Problem> {
         let token = bearer_token(&parts.headers).map_err(|_| Problem::unauthorized())?;
         let principal = vault.authenticate(token).map_err(|_| Problem::unauthorized())?;
         let named = |name: &'static str| match only(&parts.headers, name) {
@@ -44,18 +50,19 @@ impl FromRequestParts<Arc<Vault>> for Caller {
             return Err(Problem::unauthorized());
         }
         let consumer = named("x-apideck-consumer-id")?;
-        Ok(Self { vault: Arc::clone(vault), principal, app, consumer, headers: parts.headers.clone(), uri: parts.uri.clone() })
+        let (vault, exchanges, ip) = (Arc::clone(vault), Arc::clone(exchanges), peer(&parts.extensions));
+        Ok(Self { vault, exchanges, principal, app, consumer, ip, headers: parts.headers.clone(), uri: parts.uri.clone() })
     }
 }
 
 /// The parts of the path. One that is not UTF-8 names nothing.
 pub(super) struct Named<T>(pub T);
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Vault>> for Named<T> {
+impl<T: DeserializeOwned + Send> FromRequestParts<Front> for Named<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, vault: &Arc<Vault>) -> Result<Self, Problem> {
-        let Path(named) = Path::from_request_parts(parts, vault).await.map_err(|_| Refusal::NotFound)?;
+    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
+        let Path(named) = Path::from_request_parts(parts, front).await.map_err(|_| Refusal::NotFound)?;
         Ok(Self(named))
     }
 }
@@ -84,7 +91,7 @@ impl Caller {
     /// Passes only with the permission; the rule's name goes into the event.
     pub fn may(&self, permission: Permission) -> Result<Meta, Problem> {
         let resource = Resource { tenant: self.principal.tenant, app: Some(&self.app) };
-        Ok(meta(&self.headers, None, authorize(&self.principal, permission, resource)?))
+        Ok(meta(&self.headers, self.ip, authorize(&self.principal, permission, resource)?))
     }
 
     /// The content version that the caller has seen.
@@ -92,9 +99,14 @@ impl Caller {
         Ok(if_match(&self.headers)?)
     }
 
+    /// The caller's idempotency key.
+    pub fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
+        Ok(idempotency_key(&self.headers)?)
+    }
+
     /// The command under which a change is carried out; `request` tells one request from another under the same idempotency key.
     pub fn command<'a>(&'a self, meta: Meta, route: &'a str, request: &'a [&'a [u8]]) -> Result<Command<'a>, Problem> {
-        let given = idempotency_key(&self.headers)?;
+        let given = self.idempotency_key()?;
         Ok(Command { principal: &self.principal, meta, idempotency: given.map(|given| (route, given, request)) })
     }
 

@@ -42,6 +42,20 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "RequestValidationError", "Invalid Request", detail)
     }
 
+    /// The service gave no tokens; 401 where it refused what it was shown. Never a 5xx: the vendor's clients try those again for minutes.
+    pub fn exchange_failed(cause: String, status: Option<u16>) -> Self {
+        match status {
+            Some(400 | 401 | 403) => Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", cause),
+            _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidStateError", "Invalid State", cause),
+        }
+    }
+
+    /// It took too long; what it wrote stands.
+    pub fn late() -> Self {
+        let detail = "It took too long. Whether anything was written is unknown: look before trying again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Too late", detail)
+    }
+
     /// Too much at once; the caller may come back.
     pub fn busy() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Try again later", "Too many requests of this sort are under way")
@@ -85,8 +99,14 @@ impl From<Refusal> for Problem {
 
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&VaultError> for Problem {
+    fn from(error: &VaultError) -> Self {
         match error {
-            VaultError::Refused(refusal) => refusal.into(),
+            VaultError::Refused(refusal) => refusal.clone().into(),
             VaultError::Submit(SubmitError::Busy) => Self::busy(),
             VaultError::Submit(SubmitError::TooLarge { .. }) => Self::invalid("larger than one block of the log"),
             VaultError::Submit(SubmitError::Unknown(cause)) => {

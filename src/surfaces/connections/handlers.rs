@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use super::caller::{Caller, Named};
 use super::error::Problem;
 use super::render::{answer, connection, connection_answer, find};
-use super::wire::{ConnectionImport, ConnectionInput};
+use super::wire::{ConnectionImport, ConnectionInput, Nothing};
 use crate::credentials::AnyEvent;
 use crate::credentials::connection::{self as kind, Changes, Key, Tokens};
 use crate::kernel::{Plan, Refusal, Version};
+use crate::oauth::{Landed, Wanted};
 use crate::vault::access::Permission;
 use crate::vault::{Given, plans};
 use crate::web::body::{bytes, parse, read_json};
@@ -103,6 +104,22 @@ pub(super) async fn validate(caller: Caller, Named((api, service)): Service, bod
     let (_, connector) = done.views.connector(tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;
     let shown = connection(connector, find(&done.views, tenant, &key).map(|(live, _)| live));
     Ok(answer(&done.views, json!({"id": shown.get("id"), "state": shown.get("state")}), None))
+}
+
+/// `POST …/token`: exchanges what was entered for tokens. They are stored and never in the answer.
+pub(super) async fn token(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
+    let meta = caller.may(Permission::ConnectionsExchange)?;
+    let key = caller.key(api, service)?;
+    read_json::<Nothing>(body, BODY).await?;
+    let tenant = caller.principal.tenant;
+    let connection = caller.vault.views().connection(tenant, &key).ok_or(Refusal::NotFound)?;
+    let idempotency = caller.idempotency_key()?.map(|given| (route("token", &key), given.to_owned()));
+    let landed = caller.exchanges.exchange(Wanted { principal: caller.principal.clone(), meta, idempotency, connection }).await;
+    match landed {
+        Landed::Stored => connection_answer(&caller.vault.views(), tenant, &key).ok_or_else(|| Refusal::NotFound.into()),
+        Landed::Failed { cause, status } => Err(Problem::exchange_failed(cause, status)),
+        Landed::Vault(error) => Err(Problem::from(&*error)),
+    }
 }
 
 /// `DELETE /vault/connections/{unified_api}/{service_id}`: 204 and nothing else.

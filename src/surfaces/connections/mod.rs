@@ -7,23 +7,25 @@ mod handlers;
 mod render;
 mod wire;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 
-use crate::vault::Vault;
+use super::Front;
+use crate::web::front::limited;
+use error::Problem;
 
 /// The table of contents.
-pub fn router(vault: Arc<Vault>) -> Router {
+pub fn router(front: Front) -> Router {
     Router::new()
         .route("/vault/connections", get(handlers::list))
         .route("/vault/connections/{unified_api}/{service_id}", get(handlers::get).post(handlers::update).patch(handlers::update).delete(handlers::delete))
         .route("/vault/connections/{unified_api}/{service_id}/import", post(handlers::import))
         .route("/vault/connections/{unified_api}/{service_id}/validate", post(handlers::validate))
+        .route("/vault/connections/{unified_api}/{service_id}/token", post(handlers::token))
         .route("/vault/consumers", get(consumers::list).post(consumers::create))
         .route("/vault/consumers/{consumer_id}", get(consumers::get).patch(consumers::update).delete(consumers::delete))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_route)
-        .with_state(vault)
+        .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
+        .with_state(front)
 }

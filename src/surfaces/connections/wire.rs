@@ -89,6 +89,11 @@ impl ConnectionImport {
     }
 }
 
+/// A body that says nothing: absent, empty, or `{}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
 /// A consumer that is made.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,94 @@
+//! What runs beside the requests: snapshots, and the daily destruction of keys that are out of use.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::kernel::{Position, Random, TenantId};
+use crate::keyring::Purpose;
+use crate::vault::{Vault, VaultError};
+use crate::views::SnapshotError;
+
+/// How often it is looked whether a snapshot is due.
+const LOOK: Duration = Duration::from_secs(60);
+/// A snapshot is due when the log has grown by so many events: folding them takes a fraction of a second.
+const SNAPSHOT_EVERY: u64 = 50_000;
+/// How often keys that are due die.
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// A snapshot could not be written. The vault goes on without it.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The file.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// The jobs of one vault.
+pub struct Jobs {
+    vault: Arc<Vault>,
+    random: Arc<dyn Random>,
+    /// Where the snapshot lies, and up to where it reaches.
+    snapshot: (PathBuf, Position),
+}
+
+impl Jobs {
+    /// For this vault, whose snapshot lies at a path.
+    #[must_use]
+    pub fn new(vault: Arc<Vault>, random: Arc<dyn Random>, snapshot: PathBuf) -> Self {
+        Self { vault, random, snapshot: (snapshot, Position::ZERO) }
+    }
+
+    /// Runs until `stop` becomes true, and then writes a last snapshot.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let (mut look, mut retention) = (interval(LOOK), interval(RETENTION));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = look.tick() => self.snapshot(SNAPSHOT_EVERY).await,
+                _ = retention.tick() => match self.vault.shred_due().await {
+                    Ok(0) => {}
+                    Ok(gone) => tracing::info!(gone, "secrets that were out of use are shredded"),
+                    Err(error) => tracing::error!(%error, "secrets that are out of use could not be shredded"),
+                },
+                () = told(&mut stop) => break,
+            }
+        }
+        self.snapshot(1).await;
+    }
+
+    /// Writes a snapshot if the log has grown by so much since the last one.
+    async fn snapshot(&mut self, growth: u64) {
+        match self.write_snapshot(growth).await {
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "no snapshot was written; the next start folds more of the log"),
+        }
+    }
+
+    async fn write_snapshot(&mut self, growth: u64) -> Result<(), JobError> {
+        let (path, last) = &mut self.snapshot;
+        if self.vault.views().position().0 < last.0 + growth {
+            return Ok(());
+        }
+        let Some(snapshot) = self.vault.snapshot().await else { return Ok(()) };
+        let keyring = self.vault.keyring();
+        let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot).map_err(VaultError::from)?.key;
+        let (position, log, vault) = (snapshot.views.position(), Arc::clone(self.vault.log()), keyring.vault());
+        snapshot.write(path, &*log, vault, &key, &*self.random).await?;
+        *last = position;
+        Ok(())
+    }
+}
+
+/// Waits until the vault is told to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // Whoever could tell is gone: that is a reason to stop as well.
+    drop(stop.wait_for(|stop| *stop).await);
+}
