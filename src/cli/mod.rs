@@ -1,6 +1,7 @@
 //! The command line: one file per verb.
 
 mod init;
+mod openapi;
 mod replay;
 mod restore;
 mod serve;
@@ -31,6 +32,8 @@ enum Verb {
     Replay(replay::Replay),
     /// Make a new vault that holds exactly the state of a moment of the past, and check it. The old one is only read.
     Restore(restore::Restore),
+    /// Print the OpenAPI document of all routes.
+    Openapi(openapi::Openapi),
 }
 
 /// Where a vault lies.
@@ -76,6 +79,7 @@ impl Cli {
             Verb::Init(init) => init.run().await,
             Verb::Replay(replay) => replay.run().await,
             Verb::Restore(restore) => restore.run().await,
+            Verb::Openapi(openapi) => openapi.run(),
         }
     }
 }

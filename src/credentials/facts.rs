@@ -1,11 +1,12 @@
 //! The stored form of facts: what happened, and how it came about.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use super::AnyEvent;
 
 /// How an event came about. Absent parts were not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Meta {
     /// Address of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The one list of kinds. Each kind is a folder with the same names: `Command`, `Event`, `State`, `decide`, `evolve`.
 
 mod facts;
+mod shown;
 mod verifier;
 
 pub use facts::{FactsError, Meta, Stored};
@@ -66,6 +67,11 @@ macro_rules! kinds {
             /// The stored JSON of the facts: `{"meta": …, "event": …}`.
             pub fn to_facts(&self, meta: &Meta) -> Result<Vec<u8>, FactsError> {
                 match self { $(Self::$variant(event) => facts::encode(meta, event),)* }
+            }
+
+            /// The event alone, as it stands in the stored facts.
+            fn to_json(&self) -> Result<serde_json::Value, FactsError> {
+                match self { $(Self::$variant(event) => serde_json::to_value(event).map_err(|_| FactsError::Shape),)* }
             }
 
             /// Reads stored facts of a kind.

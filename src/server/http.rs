@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::surfaces::{Front, connections, v1};
+use crate::surfaces::{self, Front};
 use crate::web::limits::HEADER_TIMEOUT;
 
 /// How long to wait after a connection could not be accepted.
@@ -18,7 +18,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// All routes.
 pub fn router(front: &Front) -> Router {
-    v1::router(front.clone()).merge(connections::router(front.clone()))
+    surfaces::router(front)
 }
 
 /// Serves until `stop` becomes true, and then until the requests under way are answered.

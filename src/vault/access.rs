@@ -11,10 +11,13 @@ pub enum Permission {
     ConnectionsExchange,
     ConsumersRead,
     ConsumersWrite,
+    ConnectorsRead,
     ConnectorsWrite,
+    CredentialsRead,
     SecretsReveal,
     AuditRead,
     HistoryRead,
+    VaultOperate,
 }
 
 impl Permission {
@@ -27,10 +30,13 @@ impl Permission {
             Self::ConnectionsExchange => "connections:exchange",
             Self::ConsumersRead => "consumers:read",
             Self::ConsumersWrite => "consumers:write",
+            Self::ConnectorsRead => "connectors:read",
             Self::ConnectorsWrite => "connectors:write",
+            Self::CredentialsRead => "credentials:read",
             Self::SecretsReveal => "secrets:reveal",
             Self::AuditRead => "audit:read",
             Self::HistoryRead => "history:read",
+            Self::VaultOperate => "vault:operate",
         }
     }
 }

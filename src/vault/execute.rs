@@ -108,8 +108,12 @@ impl Vault {
             tries += 1;
             match self.send(submission, kept.as_mut()).await.map_err(VaultError::from) {
                 Ok(appended) => {
-                    let events = Some((appended.first, appended.last));
-                    return Ok(Answer { views: self.views.load(), events, repeated: appended.repeated });
+                    let views = self.views.load();
+                    if views.position() < appended.last {
+                        // The fold stopped before these events: there is no answer that shows them.
+                        return Err(VaultError::Submit(SubmitError::Unknown("written, but the views have stopped before it".into())));
+                    }
+                    return Ok(Answer { views, events: Some((appended.first, appended.last)), repeated: appended.repeated });
                 }
                 Err(VaultError::Refused(Refusal::Conflict { .. } | Refusal::NameTaken { .. })) if tries < TRIES || kept.is_some() => {}
                 Err(error) => return Err(error),

@@ -1,6 +1,7 @@
 //! The shell around the pure core: it proves, loads, decides, seals, appends, and only then answers.
 
 pub mod access;
+mod audit;
 mod execute;
 mod genesis;
 pub mod plans;
@@ -11,9 +12,11 @@ mod shred;
 
 use std::sync::Arc;
 
+pub use audit::{Filter, Page, Shown};
 pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
 pub use query::{Busy, StateAt};
+pub use reveal::{MAX_REASON, Revealed};
 pub use sealer::{Author, SealFailure, Sealer};
 pub use shred::MAX_SHREDDED;
 

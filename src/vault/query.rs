@@ -11,12 +11,14 @@ use crate::views::{CatchUpError, Root, StateHash, Views, catch_up};
 
 /// A fold over more events than this is deep: one of them runs at a time.
 const DEEP: u64 = 20_000;
+/// How long a read waits for a position that it was promised.
+const REACH: std::time::Duration = std::time::Duration::from_secs(5);
 /// How many shallow folds run at once; further ones wait.
 const SHALLOW_AT_ONCE: usize = 4;
 
-/// Another deep read of the past is under way: to be tried again.
+/// Another deep read of the past is under way, or a position was not reached in time: to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("another deep read of the past is under way")]
+#[error("busy: to be tried again")]
 pub struct Busy;
 
 /// Turns for folding the past.
@@ -100,6 +102,13 @@ impl Vault {
         let views = Arc::clone(&self.views);
         let root = self.sequencer.look(move |index| Root { views: views.load(), tree: index.tree().clone() }).await;
         root.ok_or_else(|| VaultError::Stopped("the sequencer has stopped".into()))
+    }
+
+    /// Waits until the views have reached a position, for a moment only.
+    pub async fn reached(&self, position: Position) -> Result<(), Busy> {
+        let mut head = self.sequencer.head();
+        let reached = tokio::time::timeout(REACH, head.wait_for(|head| *head >= position)).await;
+        if matches!(reached, Ok(Ok(_))) { Ok(()) } else { Err(Busy) }
     }
 
     /// The last position recorded strictly before an instant.

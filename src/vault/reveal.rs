@@ -6,12 +6,22 @@ use super::{Vault, VaultError, plans};
 use crate::credentials::api_key::{self, Token};
 use crate::credentials::connection;
 use crate::credentials::{AnyState, Meta, user};
-use crate::kernel::{Refusal, Secret, SecretRef, StreamId, TenantId};
+use crate::kernel::{Position, Refusal, Secret, SecretRef, StreamId, TenantId};
 use crate::keyring::KeyringError;
 use crate::seal::{derive, envelope};
 
 /// The longest reason, in bytes.
 pub const MAX_REASON: usize = 512;
+
+/// A secret that was shown.
+pub struct Revealed {
+    /// The value.
+    pub value: Secret,
+    /// Which secret it is.
+    pub secret: SecretRef,
+    /// Position of the event that says so.
+    pub at: Position,
+}
 
 impl Vault {
     /// Who presents this token; an unknown, mistyped, wrong or expired one is refused alike.
@@ -34,7 +44,7 @@ impl Vault {
     }
 
     /// Shows one secret of a connection, by the name of its box, for a stated reason.
-    pub async fn reveal(&self, principal: &Principal, meta: Meta, stream: StreamId, name: &str, reason: &str) -> Result<Secret, VaultError> {
+    pub async fn reveal(&self, principal: &Principal, meta: Meta, stream: StreamId, name: &str, reason: &str) -> Result<Revealed, VaultError> {
         if reason.trim().is_empty() || reason.len() > MAX_REASON {
             return Err(Refusal::invalid("reason", format!("takes 1 to {MAX_REASON} bytes")).into());
         }
@@ -49,9 +59,10 @@ impl Vault {
             shown = Some(secret.clone());
             plans::on_connection(given, stream, connection::Command::Reveal { secret })
         });
-        answer.await?;
+        let answer = answer.await?;
         let secret = shown.ok_or(Refusal::NotFound)?;
-        self.open_secret(principal.tenant, &secret).await
+        let value = self.open_secret(principal.tenant, &secret).await?;
+        Ok(Revealed { value, secret, at: answer.events.map_or(Position::ZERO, |(first, _)| first) })
     }
 
     fn may_reveal(&self, principal: &Principal, stream: StreamId) -> Result<&'static str, Refusal> {

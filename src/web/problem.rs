@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::as_of::AsOfError;
 use super::body::BodyError;
@@ -12,6 +12,8 @@ use super::caller::HeaderError;
 use super::limits::RETRY_AFTER;
 use super::page::PageError;
 use crate::kernel::Refusal;
+use crate::log::SubmitError;
+use crate::vault::VaultError;
 
 /// An error answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -131,6 +133,58 @@ impl From<Refusal> for Problem {
             Refusal::Shredded => Self::new(StatusCode::GONE, "shredded", text),
         }
     }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Refused(refusal) => refusal.into(),
+            VaultError::Submit(SubmitError::Busy) => Self::busy(),
+            VaultError::Submit(SubmitError::TooLarge { .. }) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "larger than one block of the log"),
+            VaultError::Submit(SubmitError::ClockLeapt) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "clock-leapt", error.to_string()),
+            VaultError::Submit(SubmitError::Unknown(cause)) => {
+                tracing::error!(%cause, "a write of unknown outcome");
+                let detail = "it is unknown whether this was written: look before trying again";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unknown-outcome", detail)
+            }
+            other => {
+                tracing::error!(error = %other, "a request failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// The problems that most routes answer with.
+#[derive(IntoResponses)]
+pub enum Errors {
+    /// A part of the request is wrong; `errors` names it where it can be named
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(Problem),
+    /// No valid token
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// The token lacks the permission
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// No such thing, or another tenant's
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// The secret was shredded
+    #[response(status = 410, content_type = "application/problem+json")]
+    Gone(Problem),
+    /// `If-Match` names another version than the present one
+    #[response(status = 412, content_type = "application/problem+json")]
+    Changed(Problem),
+    /// The body is too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// Not possible in the present state, a written limit is reached, or an `Idempotency-Key` of another request
+    #[response(status = 422, content_type = "application/problem+json")]
+    InvalidState(Problem),
+    /// Too much at once, or the log takes no writes: to be tried again
+    #[response(status = 503, content_type = "application/problem+json")]
+    Busy(Problem),
 }
 
 impl From<BodyError> for Problem {

@@ -147,7 +147,7 @@ async fn a_hundred_callers_share_one_call_and_all_hear_of_its_tokens() {
     assert_eq!((live.phase, live.flight, live.scope.as_deref(), live.failure), (Phase::Callable, None, Some("read"), None));
     assert_eq!(live.access.unwrap().1, Some(bench.vault.now().plus_seconds(3600)));
     let shown = bench.vault.reveal(&bench.wanted.principal, Meta::default(), bench.wanted.connection, "access_token", "a test").await.unwrap();
-    assert_eq!(shown.expose(), b"canary-token");
+    assert_eq!(shown.value.expose(), b"canary-token");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,7 +128,7 @@ async fn what_was_shredded_after_the_moment_does_not_come_back() {
     let stream = new.views().connection(owner.tenant, &key("a", "pipedrive")).unwrap();
     let shown = new.reveal(&owner, Meta::default(), stream, "access_token", "a test").await;
     assert!(matches!(shown, Err(VaultError::Refused(Refusal::Shredded))));
-    assert_eq!(new.reveal(&owner, Meta::default(), stream, "refresh_token", "a test").await.unwrap().expose(), b"a refresh token");
+    assert_eq!(new.reveal(&owner, Meta::default(), stream, "refresh_token", "a test").await.unwrap().value.expose(), b"a refresh token");
     // The new history says so as well: an older copy of the keyring brings nothing back.
     let begun = new.log().fetch(&[restored.begins_at]).await.unwrap();
     let header = begun[0].header();

@@ -43,7 +43,7 @@ async fn an_import_makes_the_consumer_seals_the_tokens_and_is_callable() {
     assert!(answer.views.consumer(TENANT, "app", "c").is_some());
     assert_eq!(answer.events.unwrap().1, answer.views.position());
     let shown = bench.vault.reveal(&bench.owner, Meta::default(), id, "access_token", "a test").await.unwrap();
-    assert_eq!(shown.expose(), b"an access token");
+    assert_eq!(shown.value.expose(), b"an access token");
     let revealed = bench.vault.views().thing(id).unwrap().clone();
     assert!(revealed.version > revealed.content_version, "a reveal is recorded, and moves no content");
     let without_reason = bench.vault.reveal(&bench.owner, Meta::default(), id, "access_token", " ").await;
@@ -69,7 +69,7 @@ async fn settings_are_facts_or_secrets_as_the_connector_says_and_a_mask_changes_
     let answer = update(settings(&[("api_key", json!(MASK)), ("base_url", json!("https://y.example.com"))])).await.unwrap();
     let (_, live) = connection(&answer.views, "c", "activecampaign");
     assert_eq!(live.sealed["api_key"], before);
-    assert_eq!(bench.vault.reveal(&bench.owner, Meta::default(), id, "settings.api_key", "test").await.unwrap().expose(), b"sk-1");
+    assert_eq!(bench.vault.reveal(&bench.owner, Meta::default(), id, "settings.api_key", "test").await.unwrap().value.expose(), b"sk-1");
     let odd = update(settings(&[("settings.api_key", json!("not the key"))])).await.unwrap();
     assert!(connection(&odd.views, "c", "activecampaign").1.sealed.contains_key("settings.api_key"), "an id may look like a box");
     let removed = Changes { settings: [("api_key".to_owned(), None)].into(), ..Changes::default() };

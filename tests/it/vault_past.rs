@@ -89,7 +89,7 @@ fn expiring(access: &str, at: i64) -> Tokens {
 
 async fn reveal(bench: &VaultBench, stream: StreamId, name: &str) -> Result<String, VaultError> {
     let shown = bench.vault.reveal(&bench.owner, Meta::default(), stream, name, "a test").await?;
-    Ok(String::from_utf8(shown.expose().to_vec()).unwrap())
+    Ok(String::from_utf8(shown.value.expose().to_vec()).unwrap())
 }
 
 /// The key of a secret, as its header names it.

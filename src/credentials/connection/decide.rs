@@ -134,7 +134,9 @@ fn finish(context: &Context<'_>, live: Option<&Connection>, intent: Position, ou
         Outcome::Failed { cause, passing, status } => Write::observation(stream, Event::ExchangeFailed { intent, cause, passing, status }),
         Outcome::Lost { cause } => Write::observation(stream, Event::ExchangeLost { intent, cause }),
     };
-    Plan { causation: intent, ..Plan::of(write.freeing(flight(stream))) }
+    // The claim is that of the latest flight: a late result of an older one leaves it alone.
+    let frees = live.is_none_or(|live| live.flight == Some(intent));
+    Plan { causation: intent, ..Plan::of(if frees { write.freeing(flight(stream)) } else { write }) }
 }
 
 fn validate(context: &Context<'_>, live: &Connection) -> Plan<Event> {

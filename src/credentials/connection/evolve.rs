@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Connection, Event, Failure, Key, Part, Phase, State, Written};
-use crate::kernel::{Class, Header, Json, Moment, StreamId};
+use crate::kernel::{Class, Header, Json, Moment, Position, StreamId};
 
 impl Written {
     /// Nothing written, at this phase.
@@ -60,21 +60,27 @@ fn apply(live: &mut Connection, header: &Header, event: Event) {
             live.failure = None;
         }
         Event::ExchangeStarted { .. } => live.flight = Some(header.position),
-        Event::Exchanged { expires_at, scope, phase, .. } => {
+        Event::Exchanged { intent, expires_at, scope, phase, .. } => {
             take_tokens(live, header, expires_at);
-            (live.phase, live.scope, live.flight, live.failure) = (phase, scope, None, None);
+            (live.phase, live.scope, live.failure) = (phase, scope, None);
+            land(live, intent);
         }
-        Event::ExchangeFailed { cause, passing, status, .. } => {
-            live.flight = None;
+        Event::ExchangeFailed { intent, cause, passing, status } => {
+            land(live, intent);
             live.failure = Some(Failure { at: header.recorded_at, cause, passing, status, lost: false });
         }
-        Event::ExchangeLost { cause, .. } => {
-            live.flight = None;
+        Event::ExchangeLost { intent, cause } => {
+            land(live, intent);
             live.failure = Some(Failure { at: header.recorded_at, cause, passing: true, status: None, lost: true });
         }
         Event::Validated { phase } => live.phase = phase,
         Event::Revealed { .. } | Event::Created { .. } | Event::Deleted => {}
     }
+}
+
+/// A late result of an older flight does not end a newer one.
+fn land(live: &mut Connection, intent: Position) {
+    live.flight = live.flight.filter(|flight| *flight != intent);
 }
 
 fn take_tokens(live: &mut Connection, header: &Header, expires_at: Option<Moment>) {

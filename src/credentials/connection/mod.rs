@@ -158,6 +158,19 @@ pub enum Phase {
     Invalid,
 }
 
+impl Phase {
+    /// As the vendor and our own routes name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Authorized => "authorized",
+            Self::Callable => "callable",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -34,11 +34,15 @@ pub(super) fn sort(context: &Context<'_>, live: &Connection, changes: Changes) -
             None => written.removed.push(id),
             Some(value) if context.connector.is_fact(&id) => drop(written.settings.insert(id, Json::from(&value))),
             Some(serde_json::Value::String(text)) if text == MASK => {}
+            // A form sends its empty fields along: there is no secret in them.
+            Some(serde_json::Value::String(text)) if text.is_empty() => written.removed.push(id),
             Some(value) => sealing.push((format!("settings.{id}"), secret(&id, value)?)),
         }
     }
-    let kept = live.settings.keys().chain(live.sealed.keys()).filter(|id| !written.removed.contains(id) && !written.settings.contains_key(*id));
-    if kept.count() + written.settings.len() + sealing.len() > MAX_SETTINGS {
+    let sealed = sealing.iter().filter_map(|(name, _)| name.strip_prefix("settings."));
+    let kept = live.settings.keys().chain(live.sealed.keys()).filter(|id| !written.removed.contains(id));
+    let after: std::collections::BTreeSet<&str> = kept.chain(written.settings.keys()).map(String::as_str).chain(sealed).collect();
+    if after.len() > MAX_SETTINGS {
         return Err(Refusal::Limit { what: "settings of a connection", limit: MAX_SETTINGS as u64 });
     }
     Ok((written, sealing))

@@ -7,6 +7,7 @@ pub use catalog::shipped;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Subject;
 use crate::kernel::{Claim, Header, Plan, Refusal, Write};
@@ -17,7 +18,7 @@ pub const NAME: &str = "connector";
 pub const MAX_FIELDS: usize = 64;
 
 /// How a service lets callers in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the names are the vendor's (Apideck `auth_type`)")]
 pub enum AuthType {
@@ -29,7 +30,7 @@ pub enum AuthType {
 }
 
 /// RFC 6749 grants that begin a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the standard's")]
 pub enum GrantType {
@@ -39,7 +40,7 @@ pub enum GrantType {
 }
 
 /// RFC 6749, section 2.3.1: how the client proves itself at the token endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum ClientAuth {
@@ -48,7 +49,7 @@ pub enum ClientAuth {
 }
 
 /// The encoding of a token request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Encoding {
@@ -57,7 +58,7 @@ pub enum Encoding {
 }
 
 /// How a service speaks OAuth 2.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Oauth {
     /// The grant that begins a connection.
@@ -91,7 +92,7 @@ pub struct Oauth {
 }
 
 /// A setting that the service asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormField {
     /// The setting's id.
@@ -117,7 +118,7 @@ pub struct FormField {
 }
 
 /// One choice of a select field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldOption {
     /// `simple`: the vendor's clients know no other without children.
@@ -133,7 +134,7 @@ pub const FIELD_TYPES: [&str; 14] =
     ["text", "checkbox", "tel", "email", "url", "textarea", "select", "filtered-select", "multi-select", "datetime", "date", "time", "number", "password"];
 
 /// A service that connections lead to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connector {
     /// The API family, such as `crm`.

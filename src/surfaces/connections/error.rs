@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::kernel::Refusal;
 use crate::log::SubmitError;
@@ -11,6 +13,56 @@ use crate::vault::VaultError;
 use crate::web::body::BodyError;
 use crate::web::caller::HeaderError;
 use crate::web::page::PageError;
+
+/// An error answer, as the vendor's clients read it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConnectionsError)]
+pub(super) struct ErrorBody {
+    /// The HTTP status.
+    status_code: u16,
+    /// The status in words.
+    error: &'static str,
+    /// The sort of error.
+    #[schema(example = "EntityNotFoundError")]
+    type_name: &'static str,
+    /// In a few words.
+    message: &'static str,
+    /// What is wrong this time: a text, or an object.
+    detail: Value,
+    /// The vendor's page about it.
+    #[serde(rename = "ref")]
+    reference: String,
+}
+
+/// The errors that the surface's routes answer with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "documents what the routes answer")]
+pub(super) enum Errors {
+    /// A header, a parameter or the body is wrong
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// No valid token; of an exchange: the service refused the credentials
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The token lacks the permission
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// No such thing for this application and consumer
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// `If-Match` names another version than the present one
+    #[response(status = 412)]
+    Changed(ErrorBody),
+    /// The body is too large
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// Not possible in the present state, or an `Idempotency-Key` of another request
+    #[response(status = 422)]
+    InvalidState(ErrorBody),
+    /// Too much at once, or the log takes no writes: to be tried again
+    #[response(status = 503)]
+    Busy(ErrorBody),
+}
 
 /// An error answer.
 #[derive(Debug)]
@@ -64,14 +116,14 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "status_code": self.status.as_u16(),
-            "error": self.status.canonical_reason().unwrap_or("Error"),
-            "type_name": self.name,
-            "message": self.message,
-            "detail": self.detail,
-            "ref": format!("https://developers.apideck.com/errors#{}", self.name.to_lowercase()),
-        });
+        let body = ErrorBody {
+            status_code: self.status.as_u16(),
+            error: self.status.canonical_reason().unwrap_or("Error"),
+            type_name: self.name,
+            message: self.message,
+            detail: self.detail,
+            reference: format!("https://developers.apideck.com/errors#{}", self.name.to_lowercase()),
+        };
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {

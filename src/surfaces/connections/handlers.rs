@@ -3,11 +3,12 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::caller::{Caller, Named};
-use super::error::Problem;
-use super::render::{answer, connection, connection_answer, find};
+use super::error::{Errors, Problem};
+use super::params::{Application, AsOfParam, Change, Consumer, ConsumerIfAny, Listed, Repeatable};
+use super::render::{ConnectionView, Envelope, ValidateState, answer, connection, connection_answer, find, validated};
 use super::wire::{ConnectionImport, ConnectionInput, Nothing};
 use crate::credentials::AnyEvent;
 use crate::credentials::connection::{self as kind, Changes, Key, Tokens};
@@ -21,7 +22,10 @@ use crate::web::limits::{BODY, BODY_IMPORT};
 /// API family and service.
 type Service = Named<(String, String)>;
 
-/// `GET /vault/connections`: the catalog, with the consumer's records in it.
+/// List connections
+///
+/// The catalog, with the consumer's records in it.
+#[utoipa::path(get, path = "/vault/connections", operation_id = "connections_list", tag = "Connections", params(Application, ConsumerIfAny, Listed, AsOfParam), responses((status = 200, body = Envelope<Vec<ConnectionView>>), Errors))]
 pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::ConnectionsRead)?;
     let (api, configured) = (caller.query("api"), caller.query_flag("configured")?);
@@ -40,11 +44,12 @@ pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
         });
         configured.is_none_or(|configured| configured == live.is_some()).then(|| connection(connector, live))
     });
-    let rows: Vec<Value> = rows.collect();
-    Ok(answer(&views, Value::Array(rows), None))
+    let rows: Vec<ConnectionView> = rows.collect();
+    Ok(answer(&views, rows))
 }
 
-/// `GET /vault/connections/{unified_api}/{service_id}`
+/// Get a connection
+#[utoipa::path(get, path = "/vault/connections/{unified_api}/{service_id}", operation_id = "connections_get", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), AsOfParam), responses((status = 200, body = Envelope<ConnectionView>), Errors))]
 pub(super) async fn get(caller: Caller, Named((api, service)): Service) -> Result<Response, Problem> {
     caller.may(Permission::ConnectionsRead)?;
     let key = caller.key(api, service)?;
@@ -52,7 +57,18 @@ pub(super) async fn get(caller: Caller, Named((api, service)): Service) -> Resul
     connection_answer(&views, caller.principal.tenant, &key).ok_or_else(|| Refusal::NotFound.into())
 }
 
-/// `PATCH` and `POST /vault/connections/{unified_api}/{service_id}`: changes the record, and makes it first where there is none.
+/// Create a connection
+///
+/// Or change it, where there is one: the same as `PATCH`.
+#[utoipa::path(post, path = "/vault/connections/{unified_api}/{service_id}", operation_id = "connections_create", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), Change), request_body = ConnectionInput, responses((status = 200, body = Envelope<ConnectionView>), Errors))]
+pub(super) async fn create(caller: Caller, named: Service, body: Body) -> Result<Response, Problem> {
+    update(caller, named, body).await
+}
+
+/// Update a connection
+///
+/// Changes the record, and makes it first where there is none.
+#[utoipa::path(patch, path = "/vault/connections/{unified_api}/{service_id}", operation_id = "connections_update", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), Change), request_body = ConnectionInput, responses((status = 200, body = Envelope<ConnectionView>), Errors))]
 pub(super) async fn update(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsWrite)?;
     let key = caller.key(api, service)?;
@@ -70,7 +86,10 @@ pub(super) async fn update(caller: Caller, Named((api, service)): Service, body:
     connection_answer(&done.views, tenant, &key).ok_or_else(|| Refusal::NotFound.into())
 }
 
-/// `POST …/import`: tokens and settings come from elsewhere. Answered with 200: the vendor's clients take 201 for an error.
+/// Import a connection
+///
+/// Tokens and settings come from elsewhere; the consumer is made if need be. Answered with 200: the vendor's clients take 201 for an error.
+#[utoipa::path(post, path = "/vault/connections/{unified_api}/{service_id}/import", operation_id = "connections_import", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), Change), request_body = ConnectionImport, responses((status = 200, body = Envelope<ConnectionView>), Errors))]
 pub(super) async fn import(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsWrite)?;
     let key = caller.key(api, service)?;
@@ -88,7 +107,10 @@ pub(super) async fn import(caller: Caller, Named((api, service)): Service, body:
     connection_answer(&done.views, tenant, &key).ok_or_else(|| Refusal::NotFound.into())
 }
 
-/// `POST …/validate`: whether the entered credentials are complete.
+/// Validate a connection
+///
+/// Whether the entered credentials are complete.
+#[utoipa::path(post, path = "/vault/connections/{unified_api}/{service_id}/validate", operation_id = "connections_validate", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), Repeatable), request_body = Option<Nothing>, responses((status = 200, body = Envelope<ValidateState>), Errors))]
 pub(super) async fn validate(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsExchange)?;
     let key = caller.key(api, service)?;
@@ -101,12 +123,14 @@ pub(super) async fn validate(caller: Caller, Named((api, service)): Service, bod
         plans::upsert(given, tenant, &key, kind::Command::Validate)
     };
     let done = caller.vault.execute(&command, decide).await?;
-    let (_, connector) = done.views.connector(tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;
-    let shown = connection(connector, find(&done.views, tenant, &key).map(|(live, _)| live));
-    Ok(answer(&done.views, json!({"id": shown.get("id"), "state": shown.get("state")}), None))
+    validated(&done.views, tenant, &key).ok_or_else(|| Refusal::NotFound.into())
 }
 
-/// `POST …/token`: exchanges what was entered for tokens. They are stored and never in the answer.
+/// Exchange a connection's settings for tokens
+///
+/// For `client_credentials` and `password`. The tokens are stored and never in the answer. Whoever asks while an exchange is under way gets its
+/// result. What the service refuses is 401; what cannot be exchanged, or was not reached, is 422; both with the cause.
+#[utoipa::path(post, path = "/vault/connections/{unified_api}/{service_id}/token", operation_id = "connections_token", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), Repeatable), request_body = Option<Nothing>, responses((status = 200, body = Envelope<ConnectionView>), Errors))]
 pub(super) async fn token(caller: Caller, Named((api, service)): Service, body: Body) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsExchange)?;
     let key = caller.key(api, service)?;
@@ -122,7 +146,10 @@ pub(super) async fn token(caller: Caller, Named((api, service)): Service, body: 
     }
 }
 
-/// `DELETE /vault/connections/{unified_api}/{service_id}`: 204 and nothing else.
+/// Delete a connection
+///
+/// 204 and nothing else. `as_of` still shows it.
+#[utoipa::path(delete, path = "/vault/connections/{unified_api}/{service_id}", operation_id = "connections_delete", tag = "Connections", params(Application, Consumer, ("unified_api" = String, Path, example = "crm"), ("service_id" = String, Path, example = "pipedrive"), Change), responses((status = 204, description = "Deleted"), Errors))]
 pub(super) async fn delete(caller: Caller, Named((api, service)): Service) -> Result<Response, Problem> {
     let meta = caller.may(Permission::ConnectionsWrite)?;
     let key = caller.key(api, service)?;

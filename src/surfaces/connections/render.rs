@@ -1,22 +1,165 @@
 //! Answers as the vendor's clients read them: absent members are left out, times are numbers of milliseconds, secrets are masks.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::credentials::AnyState;
 use crate::credentials::connection::{Connection, Key, MASK, Phase, State};
-use crate::credentials::connector::{AuthType, Connector, FormField};
-use crate::kernel::{TenantId, Version};
+use crate::credentials::connector::{AuthType, Connector, FieldOption, FormField, GrantType};
+use crate::kernel::{Json as Free, TenantId, Version};
 use crate::views::Views;
 use crate::web::caller::etag;
 
+/// The envelope of every answer that is no error.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Envelope<T> {
+    /// The HTTP status.
+    #[schema(example = 200)]
+    status_code: u16,
+    /// The status in words.
+    #[schema(example = "OK")]
+    status: &'static str,
+    /// What was asked for.
+    data: T,
+}
+
+/// A connection, as the vendor's `Connection`: the connector, and the consumer's record if there is one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Connection)]
+pub(super) struct ConnectionView {
+    /// API family and service.
+    #[schema(example = "crm+pipedrive")]
+    id: String,
+    /// The service.
+    service_id: String,
+    /// Shown.
+    name: String,
+    /// One line about the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag_line: Option<String>,
+    /// The API family.
+    unified_api: String,
+    /// Home page of the service.
+    website: String,
+    /// `available`, `added`, `authorized`, `callable` or `invalid`.
+    #[schema(example = "callable")]
+    state: &'static str,
+    /// Always `configured`.
+    integration_state: &'static str,
+    /// How the service lets callers in.
+    auth_type: AuthType,
+    /// The grant that begins a connection; only for OAuth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth_grant_type: Option<GrantType>,
+    /// `live`, `upcoming` or `requested`.
+    status: String,
+    /// Whether it may be used.
+    enabled: bool,
+    /// Where a user authorizes it.
+    authorize_url: Option<String>,
+    /// Where a user revokes it.
+    revoke_url: Option<String>,
+    /// Entered values that are no secrets.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<BTreeMap<String, Value>>,
+    /// Free data of the caller.
+    #[schema(value_type = Option<Object>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Value>,
+    /// What the service asks for, with the values that were entered; secrets as a mask.
+    form_fields: Vec<FieldView>,
+    /// Defaults per resource.
+    #[schema(value_type = Vec<Object>)]
+    configuration: Value,
+    /// Always empty.
+    configurable_resources: Vec<String>,
+    /// Always empty.
+    resource_schema_support: Vec<String>,
+    /// Always empty.
+    resource_settings_support: Vec<String>,
+    /// Whether entered credentials can be checked at the service.
+    validation_support: bool,
+    /// Settings that must be there before an exchange.
+    settings_required_for_authorization: Vec<String>,
+    /// Custom mappings.
+    #[schema(value_type = Vec<Object>)]
+    custom_mappings: Value,
+    /// `ok`, `needs_auth`, `missing_settings` or `pending_refresh`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<&'static str>,
+    /// When the access token ends, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials_expire_at: Option<i64>,
+    /// When the latest exchange failed, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_refresh_failed_at: Option<i64>,
+    /// Since when, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<i64>,
+    /// The latest change, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<i64>,
+}
+
+/// A setting that the service asks for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ConnectionFormField)]
+#[expect(clippy::struct_excessive_bools, reason = "the shape is the vendor's")]
+struct FieldView {
+    /// The setting's id.
+    id: String,
+    /// Shown beside it.
+    label: String,
+    /// What was entered; of a secret the mask, which changes nothing when it is sent back.
+    value: Value,
+    /// An example.
+    placeholder: String,
+    /// Whether `value` is a mask.
+    mask: bool,
+    /// Of the input.
+    #[serde(rename = "type")]
+    field_type: String,
+    /// Whether the connection needs it.
+    required: bool,
+    /// Explains it.
+    description: String,
+    /// Always false.
+    disabled: bool,
+    /// Always false.
+    custom_field: bool,
+    /// Always false.
+    hidden: bool,
+    /// Whether its value is a secret.
+    sensitive: bool,
+    /// What may be chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Vec<FieldOption>>,
+}
+
+/// Whether a connection's credentials are complete.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ValidateState {
+    /// API family and service.
+    id: String,
+    /// Where it stands.
+    state: &'static str,
+}
+
 /// `{status_code, status, data}` with the position that the answer reflects.
-pub(super) fn answer(views: &Views, data: Value, more: Option<Map<String, Value>>) -> Response {
-    let mut body = Map::from_iter([("status_code".to_owned(), json!(200)), ("status".to_owned(), json!("OK")), ("data".to_owned(), data)]);
-    body.extend(more.unwrap_or_default());
-    let mut response = (StatusCode::OK, Json(Value::Object(body))).into_response();
+pub(super) fn answer<T: Serialize>(views: &Views, data: T) -> Response {
+    whole(views, &Envelope { status_code: 200, status: "OK", data })
+}
+
+/// A whole body with the position that the answer reflects.
+pub(super) fn whole(views: &Views, body: &impl Serialize) -> Response {
+    let mut response = (StatusCode::OK, Json(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("keyledger-position", HeaderValue::from(views.position().0));
@@ -27,9 +170,16 @@ pub(super) fn answer(views: &Views, data: Value, more: Option<Map<String, Value>
 pub(super) fn connection_answer(views: &Views, tenant: TenantId, key: &Key) -> Option<Response> {
     let (_, connector) = views.connector(tenant, &key.unified_api, &key.service_id)?;
     let found = find(views, tenant, key);
-    let mut response = answer(views, connection(connector, found.map(|(live, _)| live)), None);
+    let mut response = answer(views, connection(connector, found.map(|(live, _)| live)));
     response.headers_mut().insert(header::ETAG, etag(found.map_or(Version::ZERO, |(_, version)| version)));
     Some(response)
+}
+
+/// Whether its credentials are complete.
+pub(super) fn validated(views: &Views, tenant: TenantId, key: &Key) -> Option<Response> {
+    let (_, connector) = views.connector(tenant, &key.unified_api, &key.service_id)?;
+    let live = find(views, tenant, key).map(|(live, _)| live);
+    Some(answer(views, ValidateState { id: id(connector), state: state(live) }))
 }
 
 /// A connection's record, if there is one.
@@ -41,67 +191,49 @@ pub(super) fn find<'a>(views: &'a Views, tenant: TenantId, key: &Key) -> Option<
     }
 }
 
-/// `Connection`: the connector, and the record if there is one.
-pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> Value {
-    let fields: Vec<Value> = connector.form_fields.iter().map(|field| form_field(field, live)).collect();
-    let mut object = json!({
-        "id": format!("{}+{}", connector.unified_api, connector.service_id),
-        "service_id": connector.service_id,
-        "name": connector.name,
-        "unified_api": connector.unified_api,
-        "website": connector.website,
-        "state": state(live),
-        "integration_state": "configured",
-        "auth_type": connector.auth_type,
-        "status": connector.status,
-        "enabled": live.is_some_and(|live| live.enabled),
-        "authorize_url": null,
-        "revoke_url": null,
-        "form_fields": fields,
-        "configuration": live.and_then(|live| live.configuration.as_ref()).map_or(json!([]), crate::kernel::Json::value),
-        "configurable_resources": [],
-        "resource_schema_support": [],
-        "resource_settings_support": [],
-        "validation_support": connector.validation,
-        "settings_required_for_authorization": connector.settings_required_for_authorization,
-        "custom_mappings": live.and_then(|live| live.custom_mappings.as_ref()).map_or(json!([]), crate::kernel::Json::value),
-    });
-    let Value::Object(members) = &mut object else { return object };
-    if let Some(tag_line) = &connector.tag_line {
-        members.insert("tag_line".into(), json!(tag_line));
-    }
-    if let Some(oauth) = &connector.oauth {
-        members.insert("oauth_grant_type".into(), json!(oauth.grant));
-    }
-    if let Some(live) = live {
-        record(members, connector, live);
-    }
-    object
+fn id(connector: &Connector) -> String {
+    format!("{}+{}", connector.unified_api, connector.service_id)
 }
 
-fn record(members: &mut Map<String, Value>, connector: &Connector, live: &Connection) {
-    let settings: Map<String, Value> = live.settings.iter().map(|(id, value)| (id.clone(), value.value())).collect();
-    members.insert("settings".into(), Value::Object(settings));
-    members.insert("metadata".into(), live.metadata.as_ref().map_or(json!({}), crate::kernel::Json::value));
-    members.insert("health".into(), json!(health(connector, live)));
-    members.insert("created_at".into(), json!(live.created_at.millis()));
-    members.insert("updated_at".into(), json!(live.updated_at.millis()));
-    if let Some((_, Some(expires_at))) = &live.access {
-        members.insert("credentials_expire_at".into(), json!(expires_at.millis()));
-    }
-    if let Some(failure) = &live.failure {
-        members.insert("last_refresh_failed_at".into(), json!(failure.at.millis()));
+/// The connector, and the record if there is one.
+pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> ConnectionView {
+    let list = |part: Option<&Free>| part.map_or_else(|| Value::Array(Vec::new()), Free::value);
+    let settings = |live: &Connection| live.settings.iter().map(|(id, value)| (id.clone(), value.value())).collect();
+    ConnectionView {
+        id: id(connector),
+        service_id: connector.service_id.clone(),
+        name: connector.name.clone(),
+        tag_line: connector.tag_line.clone(),
+        unified_api: connector.unified_api.clone(),
+        website: connector.website.clone(),
+        state: state(live),
+        integration_state: "configured",
+        auth_type: connector.auth_type,
+        oauth_grant_type: connector.oauth.as_ref().map(|oauth| oauth.grant),
+        status: connector.status.clone(),
+        enabled: live.is_some_and(|live| live.enabled),
+        authorize_url: None,
+        revoke_url: None,
+        settings: live.map(settings),
+        metadata: live.map(|live| live.metadata.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Free::value)),
+        form_fields: connector.form_fields.iter().map(|field| form_field(field, live)).collect(),
+        configuration: list(live.and_then(|live| live.configuration.as_ref())),
+        configurable_resources: Vec::new(),
+        resource_schema_support: Vec::new(),
+        resource_settings_support: Vec::new(),
+        validation_support: connector.validation,
+        settings_required_for_authorization: connector.settings_required_for_authorization.clone(),
+        custom_mappings: list(live.and_then(|live| live.custom_mappings.as_ref())),
+        health: live.map(|live| health(connector, live)),
+        credentials_expire_at: live.and_then(|live| live.access.as_ref()?.1).map(crate::kernel::Moment::millis),
+        last_refresh_failed_at: live.and_then(|live| live.failure.as_ref()).map(|failure| failure.at.millis()),
+        created_at: live.map(|live| live.created_at.millis()),
+        updated_at: live.map(|live| live.updated_at.millis()),
     }
 }
 
 fn state(live: Option<&Connection>) -> &'static str {
-    match live.map(|live| live.phase) {
-        None => "available",
-        Some(Phase::Added) => "added",
-        Some(Phase::Authorized) => "authorized",
-        Some(Phase::Callable) => "callable",
-        Some(Phase::Invalid) => "invalid",
-    }
+    live.map_or("available", |live| live.phase.name())
 }
 
 fn health(connector: &Connector, live: &Connection) -> &'static str {
@@ -114,26 +246,22 @@ fn health(connector: &Connector, live: &Connection) -> &'static str {
     }
 }
 
-fn form_field(field: &FormField, live: Option<&Connection>) -> Value {
-    let fact = live.and_then(|live| live.settings.get(&field.id)).map(crate::kernel::Json::value);
+fn form_field(field: &FormField, live: Option<&Connection>) -> FieldView {
+    let fact = live.and_then(|live| live.settings.get(&field.id)).map(Free::value);
     let sealed = live.is_some_and(|live| live.sealed.contains_key(&field.id));
-    let value = if sealed { json!(MASK) } else { fact.unwrap_or(json!("")) };
-    let mut object = json!({
-        "id": field.id,
-        "label": field.label,
-        "value": value,
-        "placeholder": field.placeholder.as_deref().unwrap_or(""),
-        "mask": sealed,
-        "type": field.field_type,
-        "required": field.required,
-        "description": field.description.as_deref().unwrap_or(""),
-        "disabled": false,
-        "custom_field": false,
-        "hidden": false,
-        "sensitive": field.sensitive,
-    });
-    if let (Value::Object(members), Some(options)) = (&mut object, &field.options) {
-        members.insert("options".into(), json!(options));
+    FieldView {
+        id: field.id.clone(),
+        label: field.label.clone(),
+        value: if sealed { Value::from(MASK) } else { fact.unwrap_or_else(|| Value::from("")) },
+        placeholder: field.placeholder.clone().unwrap_or_default(),
+        mask: sealed,
+        field_type: field.field_type.clone(),
+        required: field.required,
+        description: field.description.clone().unwrap_or_default(),
+        disabled: false,
+        custom_field: false,
+        hidden: false,
+        sensitive: field.sensitive,
+        options: field.options.clone(),
     }
-    object
 }

@@ -3,35 +3,49 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::credentials::connection::{Changes, Tokens};
 use crate::kernel::{Json, Moment, Refusal, Secret};
 use crate::web::body::Object;
 
-/// `ConnectionInput`: of a whole connection sent back, only the writable parts count.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// Data that is free by contract.
+type Free = Map<String, Value>;
+
+/// What a caller may write: of a whole connection sent back, only these parts count.
+#[derive(Default, Deserialize, ToSchema)]
+#[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
 pub(super) struct ConnectionInput {
+    /// Whether it may be used.
     enabled: Option<bool>,
+    /// Values by setting; those not named stay, `null` removes one, a mask changes nothing.
+    #[schema(value_type = Option<Object>)]
     settings: Option<BTreeMap<String, Value>>,
-    #[serde(deserialize_with = "given")]
-    metadata: Option<Value>,
-    #[serde(deserialize_with = "given")]
-    configuration: Option<Value>,
-    #[serde(deserialize_with = "given")]
-    custom_mappings: Option<Value>,
+    /// Free data; `null` removes it.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default, deserialize_with = "given")]
+    metadata: Option<Option<Free>>,
+    /// Defaults per resource; `null` removes them.
+    #[schema(value_type = Option<Vec<Object>>)]
+    #[serde(default, deserialize_with = "given")]
+    configuration: Option<Option<Vec<Free>>>,
+    /// Custom mappings; `null` removes them.
+    #[schema(value_type = Option<Vec<Object>>)]
+    #[serde(default, deserialize_with = "given")]
+    custom_mappings: Option<Option<Vec<Free>>>,
 }
 
 /// Tells `null` from an absent member.
-fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(from).map(Some)
+#[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
+fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// `null` removes, anything else sets.
 #[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
-fn part(value: Option<Value>) -> Option<Option<Json>> {
-    value.map(|value| (!value.is_null()).then(|| Json::from(&value)))
+fn part<T: Into<Value>>(value: Option<Option<T>>) -> Option<Option<Json>> {
+    value.map(|value| value.map(|value| Json::from(&value.into())))
 }
 
 fn settings(given: Option<BTreeMap<String, Value>>) -> BTreeMap<String, Option<Value>> {
@@ -50,22 +64,38 @@ impl From<ConnectionInput> for Changes {
     }
 }
 
-/// `ConnectionImportData`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// Tokens and settings from elsewhere.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = ConnectionImportData)]
+#[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
 pub(super) struct ConnectionImport {
+    /// The tokens.
+    #[schema(value_type = Option<Credentials>)]
     credentials: Option<Object<Credentials>>,
+    /// Values by setting.
+    #[schema(value_type = Option<Object>)]
     settings: Option<BTreeMap<String, Value>>,
-    #[serde(deserialize_with = "given")]
-    metadata: Option<Value>,
+    /// Free data.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default, deserialize_with = "given")]
+    metadata: Option<Option<Free>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Tokens from elsewhere.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ImportedCredentials)]
 struct Credentials {
+    /// Up to 64 KiB.
+    #[schema(value_type = Option<String>)]
     access_token: Option<Secret>,
+    /// Up to 64 KiB.
+    #[schema(value_type = Option<String>)]
     refresh_token: Option<Secret>,
+    /// When the access token was made; now when absent.
+    #[schema(format = DateTime)]
     issued_at: Option<String>,
+    /// Seconds from then until the access token ends.
     expires_in: Option<i64>,
 }
 
@@ -90,22 +120,28 @@ impl ConnectionImport {
 }
 
 /// A body that says nothing: absent, empty, or `{}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
 /// A consumer that is made.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateConsumer {
+    /// Its id within the application: 1 to 255 bytes without `/`.
+    #[schema(example = "acme")]
     pub consumer_id: String,
+    /// Free data.
+    #[schema(value_type = Option<Object>)]
     #[serde(default)]
-    pub metadata: Option<Value>,
+    pub metadata: Option<Free>,
 }
 
 /// A consumer that is changed.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct UpdateConsumer {
-    pub metadata: Option<Value>,
+    /// Free data; those not given stay.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Free>,
 }

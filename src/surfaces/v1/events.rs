@@ -1,0 +1,218 @@
+//! The audit log: what happened, read from the log itself.
+
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::caller::{Caller, Named, answer, cursor};
+use crate::credentials::Meta;
+use crate::kernel::{Class, Position, StreamId};
+use crate::vault::access::Permission;
+use crate::vault::{Filter, Shown};
+use crate::web::problem::{Errors, Problem};
+
+/// An event. Its place in the log proves it: `leaf` is the RFC 6962 leaf hash over the stored, sealed record.
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "`type` is a word of the language")]
+pub(super) struct Event {
+    /// Place in the log.
+    position: u64,
+    /// When the log took it.
+    #[schema(format = DateTime)]
+    recorded_at: String,
+    /// Number of the history that it belongs to; one more with each restore.
+    epoch: u32,
+    /// Sort of thing.
+    #[schema(example = "connection")]
+    kind: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    #[schema(example = "imported")]
+    event_type: String,
+    /// `change` moves the content version; `observation` does not.
+    #[schema(example = "change")]
+    class: &'static str,
+    /// The thing.
+    stream: String,
+    /// Of its thing.
+    version: u64,
+    /// Of its thing's latest change.
+    content_version: u64,
+    /// The principal that did it; all zero for the vault itself.
+    actor: String,
+    /// The append it came with.
+    group: Group,
+    /// Position of what caused it; 0 for nothing.
+    causation: u64,
+    /// How it came about.
+    meta: Meta,
+    /// What it says, by its type.
+    facts: Value,
+    /// The secrets that it brought, without their values.
+    secrets: Vec<Secret>,
+    /// How many keys died with it.
+    shredded_keys: usize,
+    /// What was committed to: SHA-256 over salt and facts, in hex.
+    facts_commitment: String,
+    /// RFC 6962 leaf hash of the stored record, in hex.
+    leaf: String,
+}
+
+/// Events appended as one.
+#[derive(Serialize, ToSchema)]
+struct Group {
+    /// Shared by all of them.
+    id: String,
+    /// The event's place, from 0.
+    index: u32,
+    /// How many there are.
+    count: u32,
+}
+
+/// A secret of an event.
+#[derive(Serialize, ToSchema)]
+struct Secret {
+    /// The name of its box.
+    #[schema(example = "access_token")]
+    name: String,
+    /// Keyed hash of the value: equal values of one tenant have equal ones.
+    fingerprint: String,
+    /// Whether its key was destroyed.
+    shredded: bool,
+}
+
+/// A page of events.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Events {
+    /// In the order that was asked for.
+    data: Vec<Event>,
+    /// Give it as `cursor` for the next page; absent at the end. A page may be short, or empty, and still have one: a filter looks at 20,000
+    /// events at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    /// The position that the answer reflects.
+    position: u64,
+}
+
+impl From<Shown> for Event {
+    fn from(shown: Shown) -> Self {
+        let hex = |bytes: &[u8]| base16ct::lower::encode_string(bytes);
+        let (leaf, header) = (hex(&shown.record.leaf()), shown.record.header());
+        let secrets = header.secrets.iter().zip(shown.gone);
+        Self {
+            position: header.position.0,
+            recorded_at: header.recorded_at.to_string(),
+            epoch: header.epoch.number,
+            kind: header.kind.clone(),
+            event_type: header.event_type.clone(),
+            class: match header.class {
+                Class::Change => "change",
+                Class::Observation => "observation",
+            },
+            stream: header.stream.to_string(),
+            version: header.version.0,
+            content_version: header.content_version.0,
+            actor: header.actor.to_string(),
+            group: Group { id: header.group.id.to_string(), index: header.group.index, count: header.group.count },
+            causation: header.causation.0,
+            meta: shown.meta,
+            facts: shown.facts,
+            secrets: secrets.map(|(secret, shredded)| Secret { name: secret.name.clone(), fingerprint: secret.fingerprint.to_string(), shredded }).collect(),
+            shredded_keys: header.shredded.len(),
+            facts_commitment: hex(&header.facts_commitment),
+            leaf,
+        }
+    }
+}
+
+/// What is looked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "documents the parameters that `Caller::params` reads")]
+pub(super) struct Wanted {
+    /// Only of this kind, such as `connection`.
+    kind: Option<String>,
+    /// Only of this type, such as `imported`.
+    r#type: Option<String>,
+    /// Only of this thing.
+    stream: Option<String>,
+    /// Only by this principal.
+    actor: Option<String>,
+    /// From this position or instant on.
+    from: Option<String>,
+    /// Through this position, or through the last event recorded before this instant.
+    to: Option<String>,
+    /// `desc` (newest first, the default) or `asc`.
+    order: Option<String>,
+    /// Items of a page, 1 to 200; 20 when absent.
+    limit: Option<u32>,
+    /// What an earlier page gave as `next_cursor`.
+    cursor: Option<String>,
+    /// As the log stood at this position or instant.
+    as_of: Option<String>,
+    /// Wait until the log has reached this position.
+    min_position: Option<u64>,
+}
+
+/// List events
+///
+/// Those of the caller's tenant, and of the system's what concerns everybody: shipped connectors, shreds, restores. Needs `audit:read`.
+#[utoipa::path(get, path = "/v1/events", operation_id = "events_list", tag = "Audit", params(Wanted), responses((status = 200, body = Events), Errors))]
+pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
+    caller.may(Permission::AuditRead)?;
+    let params = caller.params(&["kind", "type", "stream", "actor", "from", "to", "order", "limit", "cursor"])?;
+    let position = caller.position(&params).await?;
+    let id = |name: &str| {
+        let wrong = |_| Problem::invalid(format!("{name}: takes an id of 32 lower-case hex digits"));
+        params.get(name).map(|text| text.parse::<StreamId>().map_err(wrong)).transpose()
+    };
+    let oldest_first = match params.get("order") {
+        None | Some("desc") => false,
+        Some("asc") => true,
+        Some(_) => return Err(Problem::invalid("order: is asc or desc")),
+    };
+    let mut filter = Filter {
+        kind: params.get("kind").map(str::to_owned),
+        event_type: params.get("type").map(str::to_owned),
+        stream: id("stream")?,
+        actor: id("actor")?,
+        from: Position::ZERO,
+        to: position,
+        oldest_first,
+    };
+    if let Some(text) = params.get("from") {
+        let given = caller.resolve(text).await?;
+        // An instant stands for the first event at or after it.
+        filter.from = if text.bytes().all(|byte| byte.is_ascii_digit()) { given } else { given.next() };
+    }
+    if let Some(text) = params.get("to") {
+        filter.to = caller.resolve(text).await?.min(position);
+    }
+    match params.cursor()? {
+        Some(at) if oldest_first => filter.from = filter.from.max(at),
+        Some(at) => filter.to = filter.to.min(at),
+        None => {}
+    }
+    Ok(page(caller.vault.events(&caller.principal, &filter, params.limit()?).await?, position))
+}
+
+/// Get an event
+///
+/// Needs `audit:read`.
+#[utoipa::path(get, path = "/v1/events/{position}", operation_id = "events_get", tag = "Audit", params(("position" = u64, Path, description = "Place in the log"), super::log::AsOfParams), responses((status = 200, body = Event), Errors))]
+pub(super) async fn get(caller: Caller, Named(at): Named<u64>) -> Result<Response, Problem> {
+    caller.may(Permission::AuditRead)?;
+    let position = caller.position(&caller.params(&[])?).await?;
+    if Position(at) > position {
+        return Err(crate::kernel::Refusal::NotFound.into());
+    }
+    let shown = caller.vault.event(&caller.principal, Position(at)).await?;
+    Ok(answer(position, &Event::from(shown)))
+}
+
+/// A page of events, with the position that it reflects.
+pub(super) fn page(found: crate::vault::Page, position: Position) -> Response {
+    let events = Events { data: found.events.into_iter().map(Event::from).collect(), next_cursor: found.next.map(cursor), position: position.0 };
+    answer(position, &events)
+}

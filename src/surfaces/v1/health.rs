@@ -1,0 +1,43 @@
+//! Health: for those who keep the server running.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Front;
+use crate::web::problem::Problem;
+
+/// The process answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Live {
+    /// Always `live`.
+    #[schema(example = "live")]
+    status: &'static str,
+}
+
+/// Commands are taken.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// Always `ready`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// The last position.
+    position: u64,
+}
+
+/// Whether the process answers
+#[utoipa::path(get, path = "/v1/health/live", operation_id = "health_live", tag = "Health", security(()), responses((status = 200, body = Live)))]
+pub(super) async fn live() -> Json<Live> {
+    Json(Live { status: "live" })
+}
+
+/// Whether commands are taken
+#[utoipa::path(get, path = "/v1/health/ready", operation_id = "health_ready", tag = "Health", security(()), responses((status = 200, body = Ready), (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<Json<Ready>, Problem> {
+    match vault.failure() {
+        None => Ok(Json(Ready { status: "ready", position: vault.views().position().0 })),
+        Some(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the fold has stopped; the log of the process says where")),
+    }
+}

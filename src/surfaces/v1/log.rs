@@ -1,0 +1,83 @@
+//! The log itself: what can be said of a position without any secret, and the clock it writes by.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::caller::{Caller, answer};
+use crate::kernel::Position;
+use crate::vault::access::Permission;
+use crate::web::problem::{Errors, Problem};
+
+/// The point in time that a read asks for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "documents the parameters that `Caller::params` reads")]
+pub(super) struct AsOfParams {
+    /// As it was at this position, or just before this instant. Needs `history:read`.
+    #[param(example = "2026-05-04T14:05:00Z")]
+    as_of: Option<String>,
+    /// Wait until the log has reached this position.
+    min_position: Option<u64>,
+}
+
+/// The state of the vault at a position.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogState {
+    /// The position, rounded down to a whole group.
+    position: u64,
+    /// When its event was taken.
+    #[schema(format = DateTime)]
+    recorded_at: String,
+    /// Number of the history that it belongs to.
+    epoch: u32,
+    /// How many records there are through it.
+    records: u64,
+    /// RFC 6962 root over them, in hex.
+    merkle_root: String,
+    /// The fold that made the hash: only hashes of one fold compare.
+    fold_version: u32,
+    /// Hash of all states, in hex: what `keyledger replay` prints for the same position.
+    state_hash: String,
+}
+
+/// Get the state hash and the Merkle root
+///
+/// Of the last position, or of another one. The whole past is folded where no kept state is near, one such request at a time (503 otherwise).
+/// Needs `audit:read`.
+#[utoipa::path(get, path = "/v1/log/state", operation_id = "log_state", tag = "Log", params(("position" = Option<u64>, Query, description = "The position; the last one when absent"), AsOfParams), responses((status = 200, body = LogState), Errors))]
+pub(super) async fn state(caller: Caller) -> Result<Response, Problem> {
+    caller.may(Permission::AuditRead)?;
+    let params = caller.params(&["position"])?;
+    let mut position = caller.position(&params).await?;
+    if let Some(text) = params.get("position") {
+        let given: u64 = text.parse().map_err(|_| Problem::invalid("position: takes a position, such as 1042"))?;
+        if given > position.0 {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "past-the-end", format!("the log ends at position {position}")));
+        }
+        position = Position(given);
+    }
+    let at = caller.vault.state_at(position).await?.map_err(|_| Problem::busy())?;
+    let hex = |bytes: &[u8]| base16ct::lower::encode_string(bytes);
+    let state = LogState {
+        position: at.state.position.0,
+        recorded_at: at.recorded_at.to_string(),
+        epoch: at.epoch.map_or(0, |epoch| epoch.number),
+        records: at.records,
+        merkle_root: hex(&at.merkle_root),
+        fold_version: at.state.fold_version,
+        state_hash: hex(&at.state.hash),
+    };
+    Ok(answer(at.state.position, &state))
+}
+
+/// Confirm the time
+///
+/// After the wall clock leapt ahead by more than an hour, nothing is written until an operator says that it is right. Needs `vault:operate`.
+#[utoipa::path(post, path = "/v1/log/clock", operation_id = "log_confirm_clock", tag = "Log", responses((status = 204, description = "Confirmed"), Errors))]
+pub(super) async fn confirm_clock(caller: Caller) -> Result<StatusCode, Problem> {
+    caller.may(Permission::VaultOperate)?;
+    caller.vault.confirm_clock().await;
+    Ok(StatusCode::NO_CONTENT)
+}
