@@ -33,11 +33,12 @@ type Break = (fn(&mut Connector), &'static str);
 
 #[test]
 fn an_unsound_connector_is_refused_by_field() {
-    let breaks: [Break; 7] = [
+    let breaks: [Break; 8] = [
         (|c| c.unified_api = "a/b".into(), "unified_api"),
         (|c| c.service_id = String::new(), "service_id"),
         (|c| c.status = "dead".into(), "status"),
         (|c| c.form_fields[0].field_type = "colour".into(), "form_fields.0"),
+        (|c| c.form_fields = vec![c.form_fields[0].clone(); 2], "form_fields.1"),
         (|c| c.oauth = None, "oauth"),
         (|c| c.oauth.as_mut().unwrap().token_url = "https://{client_secret}.example.com".into(), "oauth.token_url"),
         (|c| c.settings_required_for_authorization.push("nothing".into()), "settings_required_for_authorization"),

@@ -44,6 +44,30 @@ async fn the_table_refuses_updates_and_deletes_and_damage_is_named() {
 }
 
 #[tokio::test]
+async fn a_record_under_another_position_is_damage() {
+    let bench = Bench::sqlite().await;
+    bench.submit(&[change(1, 0), change(2, 0)]).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("copy.db");
+    let log = SqliteLog::open(&path, Options::default()).unwrap();
+    log.append(Position::ZERO, bench.records().await.into()).await.unwrap();
+    drop(log);
+    let swap = "DROP TRIGGER log_no_update; CREATE TEMP TABLE kept AS SELECT * FROM log;
+        UPDATE log SET record = (SELECT kept.record FROM kept WHERE kept.position = 3 - log.position)";
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let before: Vec<u8> = raw.query_row("SELECT record FROM log WHERE position = 1", [], |row| row.get(0)).unwrap();
+    raw.execute_batch(swap).unwrap();
+    let after: Vec<u8> = raw.query_row("SELECT record FROM log WHERE position = 2", [], |row| row.get(0)).unwrap();
+    assert_eq!(before, after, "the records changed places");
+    drop(raw);
+    let log = SqliteLog::open(&path, Options { read_only: true, ..Options::default() }).unwrap();
+    let error = log.read(Position::ZERO, 10).await.unwrap_err();
+    assert!(matches!(error, LogError::Damaged { position: Position(1), .. }), "{error}");
+    let error = log.fetch(&[Position(2)]).await.unwrap_err();
+    assert!(matches!(error, LogError::Damaged { position: Position(2), .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_log_of_a_later_version_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.db");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 mod cli;
+mod credentials_connection;
 mod credentials_connector;
 mod egress;
 mod exchange;
@@ -26,4 +27,6 @@ mod vault;
 mod vault_bench;
 mod vault_exchange;
 mod vault_past;
+mod vault_reveal;
+mod views_fold;
 mod web_json;

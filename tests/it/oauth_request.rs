@@ -88,10 +88,14 @@ fn bad_answers_fail_with_a_cause_that_repeats_nothing_of_theirs() {
 
 #[test]
 fn lifetimes_are_believed_within_reason() {
+    let longest = 10 * 366 * 24 * 3600;
     let lifetimes = [
         (json!(3600), Some(3600)),
         (json!("3600"), Some(3600)),
         (json!(0), Some(0)),
+        (json!(longest), Some(longest)),
+        (json!(longest + 1), None),
+        (json!((longest + 1).to_string()), None),
         (json!(-1), None),
         (json!(u64::MAX), None),
         (json!("x"), None),

@@ -2,7 +2,7 @@
 
 use keyledger::credentials::connection::{Changes, MASK, Phase, State, Tokens};
 use keyledger::credentials::connector::Connector;
-use keyledger::credentials::{AnyState, Meta};
+use keyledger::credentials::{self, AnyEvent, AnyState, Meta};
 use keyledger::kernel::*;
 use keyledger::keyring::{Keyring, Purpose};
 use keyledger::vault::{Command, VaultError, access, plans};
@@ -78,6 +78,44 @@ async fn settings_are_facts_or_secrets_as_the_connector_says_and_a_mask_changes_
     assert!(update(Changes::default()).await.unwrap().events.is_none(), "nothing asked, nothing written");
     let too_large = update(settings(&[("api_key", json!("x".repeat(MAX_SECRET + 1)))])).await;
     assert!(matches!(too_large.err(), Some(VaultError::Refused(Refusal::Invalid { field, .. })) if field == "settings.api_key"));
+}
+
+#[tokio::test]
+async fn a_setting_whose_id_looks_like_a_box_does_not_count_as_the_one_that_the_box_holds() {
+    let bench = VaultBench::new().await;
+    let given = [("base_url", json!("https://x.example.com")), ("settings.api_key", json!("not the key"))];
+    let update = |changes: Changes| bench.execute(move |given| plans::update(given, TENANT, &key("c", "activecampaign"), changes.clone()));
+    let answer = update(settings(&given)).await.unwrap();
+    let (_, live) = connection(&answer.views, "c", "activecampaign");
+    assert_eq!((live.phase, live.sealed.keys().map(String::as_str).collect()), (Phase::Added, vec!["settings.api_key"]));
+    let answer = update(settings(&[("api_key", json!("the key"))])).await.unwrap();
+    assert_eq!(connection(&answer.views, "c", "activecampaign").1.phase, Phase::Callable);
+}
+
+#[tokio::test]
+async fn a_replay_ends_with_a_whole_group() {
+    let bench = VaultBench::new().await;
+    let before = bench.vault.views().position();
+    let answer = bench.execute(|given| plans::import(given, TENANT, &key("c", "pipedrive"), tokens("t"), Changes::default())).await.unwrap();
+    let (first, last) = answer.events.unwrap();
+    assert_eq!((first.0, last.0), (before.0 + 1, before.0 + 4));
+    for inside in first.0..last.0 {
+        let (views, tree) = bench.replay(Position(inside)).await;
+        assert_eq!((views.position().0, tree.size()), (before.0, before.0), "the group from {first} to {last} does not end at {inside}");
+    }
+    assert_eq!(bench.replay(last).await.0, *answer.views);
+}
+
+#[tokio::test]
+async fn only_keys_that_sealed_something_are_shredded() {
+    let bench = VaultBench::new().await;
+    let key = KeyId { batch: [8; 12], slot: 7 };
+    let shredded = |given: &keyledger::vault::Given<'_>| {
+        let event = AnyEvent::from(credentials::vault::Event::Shredded { secrets: vec![], reason: "a test".into() });
+        Ok(Plan::of(Write { shreds: vec![key], ..Write::change(given.fresh(), Version::ZERO, event) }))
+    };
+    let refused = bench.execute(shredded).await.err().unwrap().to_string();
+    assert!(refused.contains("only keys that sealed something"), "{refused}");
 }
 
 #[tokio::test]

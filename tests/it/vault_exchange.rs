@@ -107,6 +107,7 @@ async fn a_result_for_a_connection_that_has_gone_is_kept_and_revives_nothing() {
     let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: tokens() }).await.unwrap();
     let record = bench.vault.log().fetch(&[answer.events.unwrap().0]).await.unwrap();
     assert_eq!((record[0].header().event_type.as_str(), record[0].header().secrets.len()), ("exchanged", 1));
+    assert_eq!(record[0].header().class, Class::Observation, "what has gone does not change any more");
     assert!(matches!(&answer.views.thing(stream).unwrap().state, AnyState::Connection(State::Deleted { .. })));
     assert_eq!(answer.views.connection(TENANT, &personio()), Some(anew), "the new one keeps its name");
     assert_eq!(refusal(send(&bench, stream, || Command::StartExchange).await), Refusal::NotFound);

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use keyledger::kernel::{Moment, Position, Refusal, StreamId, Version};
 use keyledger::web::as_of::AsOf;
 use keyledger::web::body::{BodyError, Object, check, parse, read_json, to_value_json};
-use keyledger::web::caller::{HeaderError, MissingOrMalformed, bearer_token, etag, host, idempotency_key, if_match};
+use keyledger::web::caller::{HeaderError, MissingOrMalformed, bearer_token, etag, host, idempotency_key, if_match, meta};
 use keyledger::web::page::{PageError, cursor, limit, read_cursor};
 use keyledger::web::problem::Problem;
 use serde::Deserialize;
@@ -240,6 +240,15 @@ fn bearer_key_and_host_are_given_once_and_well_formed() {
 }
 
 #[test]
+fn of_a_caller_its_address_its_rule_and_the_beginning_of_its_agent_are_kept() {
+    let agents = [("curl/8", Some("curl/8".to_owned())), ("", None), (&"a".repeat(256), Some("a".repeat(256))), (&"a".repeat(257), Some("a".repeat(256)))];
+    for (agent, kept) in agents {
+        let meta = meta(&headers("user-agent", &[agent]), Some([203, 0, 113, 7].into()), "role:owner");
+        assert_eq!((meta.ip.as_deref(), meta.rule.as_deref(), meta.agent), (Some("203.0.113.7"), Some("role:owner"), kept));
+    }
+}
+
+#[test]
 fn pages_take_limits_and_cursors_of_ours() {
     for (text, expected) in [(None, Ok(20)), (Some("1"), Ok(1)), (Some("200"), Ok(200)), (Some("0200"), Ok(200))] {
         assert_eq!(limit(text), expected);
@@ -296,6 +305,8 @@ async fn problems_are_rfc_9457() {
         "errors": [{"pointer": "#/items/3/settings/base_url", "detail": "is not https"}],
     });
     assert_eq!(body, expected);
+    let pointer = |field: &str| Problem::from(Refusal::invalid(field, "is wrong")).errors[0].pointer.clone();
+    assert_eq!(pointer("settings.a~b/c"), "#/settings/a~0b~1c");
     let (status, headers, body) = answered(Problem::unauthorized()).await;
     assert_eq!((status, &headers["www-authenticate"], body.get("errors")), (StatusCode::UNAUTHORIZED, &HeaderValue::from_static("Bearer"), None));
     let (status, headers, _) = answered(Problem::busy()).await;
