@@ -51,6 +51,7 @@ impl Serve {
             welcome(&begun, address);
         }
         println!("listening on http://{address}");
+        tracing::info!(%address, position = vault.views().position().0, "serving");
         let (stop, stopped) = watch::channel(false);
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         tokio::spawn(async move {
@@ -63,6 +64,7 @@ impl Serve {
         let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(stopped.clone()));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges) }), stopped).await;
         // In this order: a result that still comes is recorded, and the last snapshot holds it.
+        tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         exchanges.settle().await;
         jobs.await?;
         vault.shutdown().await;

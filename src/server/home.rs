@@ -150,6 +150,10 @@ impl Home {
             }
         };
         let vault = Vault::start(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
+        let brought = vault.bring_catalog().await?;
+        if brought > 0 {
+            tracing::info!(brought, "shipped connectors that are new or changed are in the log");
+        }
         Ok((vault, lock))
     }
 

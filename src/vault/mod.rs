@@ -2,6 +2,7 @@
 
 pub mod access;
 mod audit;
+mod catalog;
 mod execute;
 mod genesis;
 pub mod plans;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::Extensions;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,11 @@ pub async fn limited<B: IntoResponse, L: IntoResponse>(
     if let Err(error) = host(request.headers()) {
         return bad_host(error).into_response();
     }
-    tokio::time::timeout(HANDLER_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late().into_response())
+    // The pattern of the path, not the path: ids and query strings are the caller's.
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let answer = tokio::time::timeout(HANDLER_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late().into_response());
+    tracing::debug!(%method, route = route.as_ref().map_or("none", MatchedPath::as_str), status = answer.status().as_u16(), "answered");
+    answer
 }
 
 /// The address at the other end of the connection.

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod canary;
 mod cli;
 mod credentials_connection;
 mod credentials_connector;
 mod egress;
+mod event_shapes;
 mod exchange;
 mod fixed;
 mod fixed_clock;

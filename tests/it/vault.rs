@@ -119,6 +119,21 @@ async fn only_keys_that_sealed_something_are_shredded() {
 }
 
 #[tokio::test]
+async fn shipped_connectors_that_differ_enter_the_log_at_a_start_and_only_those() {
+    let bench = VaultBench::new().await;
+    assert_eq!(bench.vault.bring_catalog().await.unwrap(), 0, "a fresh vault has them all");
+    // As an older version shipped it.
+    let mut older = bench.vault.views().connector(TENANT, "crm", "pipedrive").unwrap().1.clone();
+    older.name = "Pipedrive of old".into();
+    let system = access::Principal { tenant: TenantId::SYSTEM, ..bench.owner.clone() };
+    let command = Command { principal: &system, meta: Meta::default(), idempotency: None };
+    bench.vault.execute(&command, |given| plans::put_connector(given, TenantId::SYSTEM, older.clone())).await.unwrap();
+    assert_eq!(bench.vault.bring_catalog().await.unwrap(), 1);
+    assert_eq!(bench.vault.views().connector(TENANT, "crm", "pipedrive").unwrap().1.name, "Pipedrive");
+    assert_eq!(bench.vault.bring_catalog().await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_delete_takes_along_exactly_what_is_listed_and_frees_the_names() {
     let bench = VaultBench::new().await;
     for service in ["pipedrive", "close"] {
