@@ -126,12 +126,13 @@ pub fn delete_consumer(given: &Given<'_>, tenant: TenantId, app: &str, id: &str)
     live.connections.iter().try_fold(plan, |plan, connection| Ok(plan.and(remove(given, tenant, *connection)?)))
 }
 
-/// A consumer is made, or its metadata changes.
-pub fn put_consumer(given: &Given<'_>, tenant: TenantId, app: &str, id: &str, metadata: Option<Json>) -> Result<Plan<AnyEvent>, Refusal> {
+/// A consumer is made, or its metadata changes: absent metadata stays as it is, an inner `None` removes it.
+pub fn put_consumer(given: &Given<'_>, tenant: TenantId, app: &str, id: &str, metadata: Option<Option<Json>>) -> Result<Plan<AnyEvent>, Refusal> {
     let plan = if let Some(stream) = given.views.consumer(tenant, app, id) {
+        let Some(metadata) = metadata else { return Ok(Plan::nothing()) };
         consumer::decide(subject(given.views, stream), &consumer_state(given.views, stream), consumer::Command::Update { metadata })?
     } else {
-        let create = consumer::Command::Create { app: app.to_owned(), consumer: id.to_owned(), metadata };
+        let create = consumer::Command::Create { app: app.to_owned(), consumer: id.to_owned(), metadata: metadata.flatten() };
         consumer::decide(Subject { stream: given.fresh(), version: Version::ZERO }, &consumer::State::Absent, create)?
     };
     Ok(plan.map(AnyEvent::from))

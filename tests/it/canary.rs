@@ -21,7 +21,7 @@ fn canary(number: usize) -> String {
 fn forms(canary: &str) -> Vec<Vec<u8>> {
     use base64ct::{Base64, Base64Url, Encoding};
     // Without its last digits, which depend on what follows.
-    let cut = |text: String| text[..text.trim_end_matches('=').len() - 2].as_bytes().to_vec();
+    let cut = |text: String| text.as_bytes()[..text.trim_end_matches('=').len() - 2].to_vec();
     let (plain, hex) = (canary.as_bytes().to_vec(), base16ct::lower::encode_string(canary.as_bytes()));
     vec![plain.clone(), hex.to_uppercase().into_bytes(), hex.into_bytes(), cut(Base64::encode_string(&plain)), cut(Base64Url::encode_string(&plain))]
 }

@@ -134,6 +134,19 @@ async fn shipped_connectors_that_differ_enter_the_log_at_a_start_and_only_those(
 }
 
 #[tokio::test]
+async fn a_consumers_metadata_stays_unless_it_is_named() {
+    let bench = VaultBench::new().await;
+    let put = |metadata: Option<Option<Json>>| bench.execute(move |given| plans::put_consumer(given, TENANT, "app", "c", metadata.clone()));
+    let metadata = || bench.vault.views().consumers(TENANT, "app").next().unwrap().metadata.clone();
+    let plan = Json::from(&json!({"plan": "e"}));
+    put(Some(Some(plan.clone()))).await.unwrap();
+    assert!(put(None).await.unwrap().events.is_none());
+    assert_eq!(metadata(), Some(plan));
+    put(Some(None)).await.unwrap();
+    assert_eq!(metadata(), None);
+}
+
+#[tokio::test]
 async fn a_delete_takes_along_exactly_what_is_listed_and_frees_the_names() {
     let bench = VaultBench::new().await;
     for service in ["pipedrive", "close"] {

@@ -10,7 +10,7 @@ use super::caller::{Caller, Named, is_id};
 use super::error::{Errors, Problem};
 use super::params::{Application, AsOfParam, ListedConsumers, Repeatable};
 use super::render::{Envelope, answer, whole};
-use super::wire::{CreateConsumer, UpdateConsumer};
+use super::wire::{CreateConsumer, UpdateConsumer, part};
 use crate::credentials::AnyState;
 use crate::credentials::connection;
 use crate::credentials::consumer::{Consumer, State};
@@ -111,7 +111,7 @@ pub(super) async fn create(caller: Caller, body: Body) -> Result<Response, Probl
     if !is_id(&given.consumer_id) {
         return Err(Problem::invalid(format!("consumer_id: takes 1 to {ID} bytes without /")));
     }
-    put(&caller, meta, &given.consumer_id, given.metadata).await
+    put(&caller, meta, &given.consumer_id, part(given.metadata)).await
 }
 
 /// Update a consumer
@@ -120,13 +120,13 @@ pub(super) async fn update(caller: Caller, Named(id): Named<String>, body: Body)
     let meta = caller.may(Permission::ConsumersWrite)?;
     let given: UpdateConsumer = read_json(body, BODY).await?.unwrap_or_default();
     find(&caller, &caller.vault.views(), &id)?;
-    put(&caller, meta, &id, given.metadata).await
+    put(&caller, meta, &id, part(given.metadata)).await
 }
 
-async fn put(caller: &Caller, meta: crate::credentials::Meta, id: &str, metadata: Option<serde_json::Map<String, Value>>) -> Result<Response, Problem> {
-    let metadata = metadata.map(|members| Json::from(&Value::Object(members)));
-    let (route, text) = (format!("consumers/put/{}/{id}", caller.app), metadata.as_ref().map_or("", Json::text).as_bytes());
-    let request = [text];
+#[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
+async fn put(caller: &Caller, meta: crate::credentials::Meta, id: &str, metadata: Option<Option<Json>>) -> Result<Response, Problem> {
+    let text = metadata.as_ref().map_or("", |metadata| metadata.as_ref().map_or("null", Json::text));
+    let (route, request) = (format!("consumers/put/{}/{id}", caller.app), [text.as_bytes()]);
     let command = caller.command(meta, &route, &request)?;
     let done = caller.vault.execute(&command, |given| plans::put_consumer(given, caller.principal.tenant, &caller.app, id, metadata.clone())).await?;
     let shown = render(&done.views, find(caller, &done.views, id)?);

@@ -44,7 +44,7 @@ fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Resu
 
 /// `null` removes, anything else sets.
 #[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
-fn part<T: Into<Value>>(value: Option<Option<T>>) -> Option<Option<Json>> {
+pub(super) fn part<T: Into<Value>>(value: Option<Option<T>>) -> Option<Option<Json>> {
     value.map(|value| value.map(|value| Json::from(&value.into())))
 }
 
@@ -124,24 +124,27 @@ impl ConnectionImport {
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// A consumer that is made.
+/// A consumer that is made, or changed if it is there.
 #[derive(Deserialize, ToSchema)]
+#[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateConsumer {
     /// Its id within the application: 1 to 255 bytes without `/`.
     #[schema(example = "acme")]
     pub consumer_id: String,
-    /// Free data.
+    /// Free data; what is there stays when it is absent, and goes with `null`.
     #[schema(value_type = Option<Object>)]
-    #[serde(default)]
-    pub metadata: Option<Free>,
+    #[serde(default, deserialize_with = "given")]
+    pub metadata: Option<Option<Free>>,
 }
 
 /// A consumer that is changed.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, removed and set are three things, as in `Changes`")]
 pub(super) struct UpdateConsumer {
-    /// Free data; those not given stay.
+    /// Free data; what is there stays when it is absent, and goes with `null`.
     #[schema(value_type = Option<Object>)]
-    pub metadata: Option<Free>,
+    #[serde(default, deserialize_with = "given")]
+    pub metadata: Option<Option<Free>>,
 }
