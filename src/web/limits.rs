@@ -12,6 +12,8 @@ pub const JSON_DEPTH: usize = 16;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the unread rest of a body may take to arrive before the answer goes out.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a handler may take, its body included.
 pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most items of one page.

@@ -11,6 +11,7 @@ mod event_shapes;
 mod exchange;
 mod fixed;
 mod fixed_clock;
+mod front;
 mod keyring;
 mod keyring_faults;
 mod log_bench;
