@@ -12,23 +12,23 @@ const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
 /// The longest part of a service's error code that is repeated.
 const MAX_CODE: usize = 64;
 
-/// Reads an answer that came whole.
+/// Reads an answer that came whole, to a request in which these secrets stood.
 #[must_use]
-pub fn read_answer(status: u16, body: &[u8], now: Moment) -> Outcome {
-    match judge(status, body, now) {
+pub fn read_answer(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {
+    match judge(status, body, now, sent) {
         Outcome::Failed { cause, passing, .. } => Outcome::Failed { cause, passing, status: Some(status) },
         other => other,
     }
 }
 
-fn judge(status: u16, body: &[u8], now: Moment) -> Outcome {
+fn judge(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {
     let parsed = serde_json::from_slice::<Object>(body);
     match (status, parsed) {
-        (200 | 201, Ok(object)) => tokens(&object, now),
+        (200 | 201, Ok(object)) => tokens(&object, now, sent),
         (200 | 201, Err(_)) => failed("the service answered 200 without a JSON object", false),
         (429 | 500..=599, _) => failed(&format!("the service answered {status}"), true),
         (300..=399, _) => failed(&format!("the service answered {status}: redirects are not followed"), false),
-        (_, Ok(object)) => failed(&format!("the service answered {status}{}", code(&object)), false),
+        (_, Ok(object)) => failed(&format!("the service answered {status}{}", code(&object, sent)), false),
         (_, Err(_)) => failed(&format!("the service answered {status}"), false),
     }
 }
@@ -37,9 +37,10 @@ fn failed(cause: &str, passing: bool) -> Outcome {
     Outcome::Failed { cause: cause.to_owned(), passing, status: None }
 }
 
-/// The error code, if it looks like one: a service may put anything there, a secret included.
-fn code(object: &Object) -> String {
-    let known = |code: &&str| code.len() <= MAX_CODE && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+/// The error code, if it looks like one and holds none of the secrets that were sent: a service may put anything there.
+fn code(object: &Object, sent: &[&Secret]) -> String {
+    let holds = |code: &str| sent.iter().any(|secret| std::str::from_utf8(secret.expose()).is_ok_and(|secret| code.contains(secret)));
+    let known = |code: &&str| code.len() <= MAX_CODE && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && !holds(code);
     object.get("error").and_then(Value::as_str).filter(known).map(|code| format!(": {code}")).unwrap_or_default()
 }
 
@@ -54,10 +55,10 @@ fn token(object: &Object, name: &str) -> Result<Option<Secret>, Outcome> {
     }
 }
 
-fn tokens(object: &Object, now: Moment) -> Outcome {
+fn tokens(object: &Object, now: Moment, sent: &[&Secret]) -> Outcome {
     let (access, refresh) = match (token(object, "access_token"), token(object, "refresh_token")) {
         (Ok(Some(access)), Ok(refresh)) => (access, refresh),
-        (Ok(None), _) => return failed(&format!("the service answered 200 without an access_token{}", code(object)), false),
+        (Ok(None), _) => return failed(&format!("the service answered 200 without an access_token{}", code(object, sent)), false),
         (Err(outcome), _) | (_, Err(outcome)) => return outcome,
     };
     let lifetime = match object.get("expires_in") {

@@ -170,7 +170,10 @@ impl Exchanges {
             Err(refusal) => return failed(refusal.to_string()),
         };
         match self.egress.send(request).await {
-            Ok(answer) => read_answer(answer.status, answer.body.expose(), self.vault.now()),
+            Ok(answer) => {
+                let sealed: Vec<&Secret> = live.sealed.keys().filter_map(|id| settings.get(id)).collect();
+                read_answer(answer.status, answer.body.expose(), self.vault.now(), &sealed)
+            }
             Err(error @ (EgressError::Refused(_) | EgressError::Header)) => failed(error.to_string()),
             Err(error @ EgressError::Unreachable(_)) => Outcome::Failed { cause: error.to_string(), passing: true, status: None },
             Err(error @ (EgressError::Timeout | EgressError::Lost | EgressError::TooLarge { .. })) => Outcome::Lost { cause: error.to_string() },

@@ -57,7 +57,7 @@ fn a_setting_cannot_move_the_request_elsewhere() {
 }
 
 fn cause(status: u16, body: &str) -> (String, bool) {
-    match read_answer(status, body.as_bytes(), Moment::from_millis(0)) {
+    match read_answer(status, body.as_bytes(), Moment::from_millis(0), &[&Secret::from("hush_hush")]) {
         Outcome::Failed { cause, passing, status: Some(told) } if told == status => (cause, passing),
         _ => panic!("{status} {body} was taken for tokens"),
     }
@@ -76,6 +76,7 @@ fn bad_answers_fail_with_a_cause_that_repeats_nothing_of_theirs() {
         (200, json!({"access_token": "a", "refresh_token": {"x": canary}}).to_string(), "the service's refresh_token is not a token", false),
         (400, json!({"error": "invalid_grant", "error_description": canary}).to_string(), "the service answered 400: invalid_grant", false),
         (401, json!({"error": "Bad sk-canary!"}).to_string(), "the service answered 401", false),
+        (401, json!({"error": "not_hush_hush"}).to_string(), "the service answered 401", false),
         (302, String::new(), "the service answered 302: redirects are not followed", false),
         (429, String::new(), "the service answered 429", true),
         (503, canary.to_owned(), "the service answered 503", true),
@@ -103,7 +104,7 @@ fn lifetimes_are_believed_within_reason() {
     ];
     for (expires_in, expected) in lifetimes {
         let body = json!({"access_token": "a", "expires_in": expires_in}).to_string();
-        match read_answer(200, body.as_bytes(), Moment::from_millis(1000)) {
+        match read_answer(200, body.as_bytes(), Moment::from_millis(1000), &[]) {
             Outcome::Tokens(tokens) => assert_eq!(tokens.expires_at, expected.map(|s| Moment::from_millis(1000).plus_seconds(s)), "{body}"),
             _ => panic!("{body}"),
         }
