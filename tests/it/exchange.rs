@@ -5,18 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::post;
-use keyledger::credentials::connection::{Connection, Key, Phase, State};
-use keyledger::credentials::connector::{AuthType, ClientAuth, Connector, Encoding, FormField, GrantType, Oauth};
-use keyledger::credentials::{AnyState, Meta};
+use keyledger::credentials::connection::Phase;
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::kernel::*;
 use keyledger::oauth::{Exchanges, Landed, Wanted};
-use keyledger::vault::{Vault, VaultError, plans};
+use keyledger::vault::VaultError;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::vault_bench::{TENANT, VaultBench, settings};
+use crate::exchange_bench::{Bench, LOOPBACK};
 
 /// A token endpoint: counts its calls, and answers once it is let go.
 struct Service {
@@ -43,84 +41,6 @@ impl Service {
     }
 }
 
-fn connector(token_url: String) -> Connector {
-    let field = |id: &str, sensitive| FormField {
-        id: id.into(),
-        label: id.into(),
-        field_type: "text".into(),
-        required: true,
-        sensitive,
-        description: None,
-        placeholder: None,
-        options: None,
-    };
-    let oauth = Oauth {
-        grant: GrantType::ClientCredentials,
-        authorize_url: None,
-        token_url,
-        revoke_url: None,
-        client_auth: ClientAuth::Body,
-        encoding: Encoding::Form,
-        scopes: vec![],
-        scope_separator: None,
-        token_params: std::collections::BTreeMap::new(),
-        authorize_params: std::collections::BTreeMap::new(),
-        pkce: false,
-    };
-    Connector {
-        unified_api: "crm".into(),
-        service_id: "local".into(),
-        name: "Local".into(),
-        tag_line: None,
-        website: "https://example.com".into(),
-        docs: "https://example.com/docs".into(),
-        status: "live".into(),
-        auth_type: AuthType::Oauth2,
-        oauth: Some(oauth),
-        form_fields: vec![field("client_id", false), field("client_secret", true)],
-        settings_required_for_authorization: vec!["client_id".into(), "client_secret".into()],
-        validation: false,
-    }
-}
-
-struct Bench {
-    vault: Arc<Vault>,
-    exchanges: Arc<Exchanges>,
-    wanted: Wanted,
-    _files: tempfile::TempDir,
-}
-
-impl Bench {
-    async fn new(token_url: String, allowed: &[&str]) -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let bench = VaultBench::new().await;
-        let connector = connector(token_url);
-        bench.execute(|given| plans::put_connector(given, TENANT, connector.clone())).await.unwrap();
-        let key = Key { app: "app".into(), consumer: "c".into(), unified_api: "crm".into(), service_id: "local".into() };
-        let entered = settings(&[("client_id", json!("test-client")), ("client_secret", json!("test-secret"))]);
-        let answer = bench.execute(|given| plans::update(given, TENANT, &key, entered.clone())).await.unwrap();
-        let connection = answer.views.connection(TENANT, &key).unwrap();
-        let VaultBench { vault, folder, owner, .. } = bench;
-        let vault = Arc::new(vault);
-        let policy = Policy { allowed: allowed.iter().map(|range| range.parse().unwrap()).collect() };
-        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(policy, Limits::default())));
-        Self { vault, exchanges, wanted: Wanted { principal: owner, meta: Meta::default(), idempotency: None, connection }, _files: folder }
-    }
-
-    fn live(&self) -> Connection {
-        match &self.vault.views().thing(self.wanted.connection).unwrap().state {
-            AnyState::Connection(State::Live(live)) => (**live).clone(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn exchange(&self) -> Landed {
-        self.exchanges.exchange(self.wanted.clone()).await
-    }
-}
-
-const LOOPBACK: &[&str] = &["127.0.0.0/8"];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_callers_share_one_call_and_all_hear_of_its_tokens() {
     let service = Service::start(200, json!({"access_token": "canary-token", "expires_in": 3600, "scope": "read"})).await;
@@ -146,8 +66,7 @@ async fn a_hundred_callers_share_one_call_and_all_hear_of_its_tokens() {
     let live = bench.live();
     assert_eq!((live.phase, live.flight, live.scope.as_deref(), live.failure), (Phase::Callable, None, Some("read"), None));
     assert_eq!(live.access.unwrap().1, Some(bench.vault.now().plus_seconds(3600)));
-    let shown = bench.vault.reveal(&bench.wanted.principal, Meta::default(), bench.wanted.connection, "access_token", "a test").await.unwrap();
-    assert_eq!(shown.value.expose(), b"canary-token");
+    assert_eq!(bench.shown("access_token").await, "canary-token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
