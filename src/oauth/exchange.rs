@@ -135,7 +135,7 @@ impl Exchanges {
         let started = self.vault.execute(&command, |given| plans::on_connection(given, connection, Order::StartExchange)).await?;
         let intent = started.events.map(|(first, _)| first).ok_or(Refusal::NotFound)?;
         if started.repeated {
-            return Ok(how_it_stands(&started.views, connection));
+            return Ok(how_it_stands(&self.vault.views(), connection));
         }
         let outcome = self.call(&started.views, connection).await;
         let command = Command { principal, meta: wanted.meta, idempotency: None };

@@ -108,12 +108,15 @@ impl Vault {
             tries += 1;
             match self.send(submission, kept.as_mut()).await.map_err(VaultError::from) {
                 Ok(appended) => {
+                    if appended.repeated {
+                        return self.first_answer(appended.first, appended.last).await;
+                    }
                     let views = self.views.load();
                     if views.position() < appended.last {
                         // The fold stopped before these events: there is no answer that shows them.
                         return Err(VaultError::Submit(SubmitError::Unknown("written, but the views have stopped before it".into())));
                     }
-                    return Ok(Answer { views, events: Some((appended.first, appended.last)), repeated: appended.repeated });
+                    return Ok(Answer { views, events: Some((appended.first, appended.last)), repeated: false });
                 }
                 Err(VaultError::Refused(Refusal::Conflict { .. } | Refusal::NameTaken { .. })) if tries < TRIES || kept.is_some() => {}
                 Err(error) => return Err(error),
@@ -136,6 +139,12 @@ impl Vault {
         if earlier.request != Some(request) {
             return Err(Refusal::CommandReused.into());
         }
-        Ok(Some(Answer { views: self.views.load(), events: Some((earlier.first, earlier.last)), repeated: true }))
+        self.first_answer(earlier.first, earlier.last).await.map(Some)
+    }
+
+    /// The views as they were when a command had just been carried out: its answer is given again, whatever came later.
+    async fn first_answer(&self, first: Position, last: Position) -> Result<Answer, VaultError> {
+        let views = self.views_at(last).await?.map_err(|_| VaultError::Submit(SubmitError::Busy))?;
+        Ok(Answer { views, events: Some((first, last)), repeated: true })
     }
 }

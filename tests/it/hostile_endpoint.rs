@@ -21,8 +21,6 @@ pub enum Play {
     Drip(Vec<u8>),
     /// Nothing: the connection is reset.
     Reset,
-    /// Nothing, and the request is not even read: the connection is reset.
-    ResetUnread,
 }
 
 pub async fn start(play: Play) -> String {
@@ -55,9 +53,7 @@ async fn read_request(stream: &mut TcpStream) {
 
 /// A caller that goes away is what many of these plays are for: errors of writing end the play.
 async fn act(mut stream: TcpStream, play: Play) {
-    if !matches!(play, Play::ResetUnread) {
-        read_request(&mut stream).await;
-    }
+    read_request(&mut stream).await;
     match play {
         Play::Bytes(bytes) => {
             drop(stream.write_all(&bytes).await);
@@ -81,7 +77,7 @@ async fn act(mut stream: TcpStream, play: Play) {
                 going = stream.write_all(b"x").await;
             }
         }
-        Play::Reset | Play::ResetUnread => stream.set_zero_linger().unwrap(),
+        Play::Reset => stream.set_zero_linger().unwrap(),
     }
 }
 

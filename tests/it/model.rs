@@ -92,8 +92,12 @@ pub struct Model {
     catalog: BTreeMap<(String, String), Value>,
     consumers: BTreeMap<String, Consumer>,
     connections: BTreeMap<Key, Connection>,
-    /// Route and idempotency key, with what was asked under them.
-    done: BTreeMap<(String, String), String>,
+    /// Route and idempotency key, with what was asked under them and what was answered.
+    done: BTreeMap<(String, String), (String, Option<Shown>)>,
+    /// Under which of them the present request is carried out first.
+    first: Option<(String, String)>,
+    /// Whether the present request was carried out before: its first answer is given again.
+    pub again: bool,
     /// The last id before each cursor that was given out.
     cursors: BTreeMap<String, String>,
 }
@@ -124,6 +128,8 @@ impl Model {
             consumers: BTreeMap::new(),
             connections: BTreeMap::new(),
             done: BTreeMap::new(),
+            first: None,
+            again: false,
             cursors: BTreeMap::new(),
         }
     }
@@ -148,7 +154,19 @@ impl Model {
 
     /// What a request is answered with, and what becomes of the application by it. A wrong path needs no caller; else
     /// the caller is proven before the body is read.
+    /// The answer to a request. One that is sent again is answered as it was first.
     pub fn answer(&mut self, request: &Request) -> Result<Shown, Fault> {
+        (self.first, self.again) = (None, false);
+        let shown = self.carry_out(request);
+        if let (Some(under), Ok(shown)) = (self.first.take(), &shown)
+            && let Some((_, first)) = self.done.get_mut(&under)
+        {
+            *first = Some(shown.clone());
+        }
+        shown
+    }
+
+    fn carry_out(&mut self, request: &Request) -> Result<Shown, Fault> {
         if matches!(request.target, Target::Nothing) || request.method == "PUT" {
             return Err(MISSING);
         }
@@ -179,14 +197,17 @@ impl Model {
     }
 
     /// Whether the request was carried out before. The same key may not ask for something else.
-    fn repeated(&self, route: &str, request: &Request, asked: &str) -> Result<bool, Fault> {
-        let Some(key) = &request.idempotency else { return Ok(false) };
+    fn repeated(&mut self, route: &str, request: &Request, asked: &str) -> Result<Option<Shown>, Fault> {
+        let Some(key) = &request.idempotency else { return Ok(None) };
         if !(1..=255).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(HEADERS);
         }
         match self.done.get(&(route.to_owned(), key.clone())) {
-            None => Ok(false),
-            Some(before) if before == asked => Ok(true),
+            None => Ok(None),
+            Some((before, first)) if before == asked => {
+                self.again = true;
+                Ok(first.clone())
+            }
             Some(_) => Err(REUSED),
         }
     }
@@ -194,7 +215,8 @@ impl Model {
     fn wrote(&mut self, route: String, request: &Request, asked: &str) {
         self.writes += 1;
         if let Some(key) = &request.idempotency {
-            self.done.insert((route, key.clone()), asked.to_owned());
+            self.done.insert((route.clone(), key.clone()), (asked.to_owned(), None));
+            self.first = Some((route, key.clone()));
         }
     }
 
@@ -250,8 +272,8 @@ impl Model {
         let settings = settings(&body)?;
         let parts = [free(&body, "metadata", false)?, free(&body, "configuration", true)?, free(&body, "custom_mappings", true)?];
         let route = format!("update {key:?}");
-        if self.repeated(&route, request, &asked(request))? {
-            return self.connection(key);
+        if let Some(first) = self.repeated(&route, request, &asked(request))? {
+            return Ok(first);
         }
         self.expect(key, expected)?;
         let wrote = self.upsert(key, |connector, live| {
@@ -286,8 +308,8 @@ impl Model {
             return Err(INVALID);
         }
         let route = format!("import {key:?}");
-        if self.repeated(&route, request, &asked(request))? {
-            return self.connection(key);
+        if let Some(first) = self.repeated(&route, request, &asked(request))? {
+            return Ok(first);
         }
         self.expect(key, expected)?;
         let from = issued.unwrap_or(self.now);
@@ -311,10 +333,11 @@ impl Model {
     fn validate(&mut self, key: &Key, request: &Request) -> Result<Shown, Fault> {
         object(&request.body, BODY)?;
         let route = format!("validate {key:?}");
-        if !self.repeated(&route, request, "")? {
-            self.connections.get_mut(key).ok_or(MISSING)?.events += 1;
-            self.wrote(route, request, "");
+        if let Some(first) = self.repeated(&route, request, "")? {
+            return Ok(first);
         }
+        self.connections.get_mut(key).ok_or(MISSING)?.events += 1;
+        self.wrote(route, request, "");
         let connector = &self.catalog[&(key.1.to_owned(), key.2.to_owned())];
         let whole = show(connector, self.connections.get(key));
         Ok(shown(json!({"id": whole["id"], "state": whole["state"]})))
@@ -323,8 +346,8 @@ impl Model {
     fn delete(&mut self, key: &Key, request: &Request) -> Result<Shown, Fault> {
         let expected = if_match(request)?;
         let route = format!("delete {key:?}");
-        if self.repeated(&route, request, "")? {
-            return Ok(Shown::Nothing);
+        if let Some(first) = self.repeated(&route, request, "")? {
+            return Ok(first);
         }
         self.expect(key, expected)?;
         self.connections.remove(key).ok_or(MISSING)?;
@@ -376,28 +399,30 @@ impl Model {
     /// Metadata that is not named stays, `null` removes it.
     fn put_consumer(&mut self, id: &str, metadata: Option<&Value>, request: &Request) -> Result<Shown, Fault> {
         let (route, asked) = (format!("consumer {id}"), metadata.map_or(String::new(), Value::to_string));
-        if !self.repeated(&route, request, &asked)? {
-            let before = self.consumers.get(id).cloned();
-            let fresh = Consumer { metadata: None, created: self.now, modified: self.now };
-            let after = self.consumers.entry(id.to_owned()).or_insert(fresh);
-            if let Some(metadata) = metadata {
-                after.metadata = Some(metadata.clone()).filter(|value| !value.is_null());
-            }
-            if before.is_none_or(|before| before.metadata != after.metadata) {
-                after.modified = self.now;
-                self.wrote(route, request, &asked);
-            }
+        if let Some(first) = self.repeated(&route, request, &asked)? {
+            return Ok(first);
+        }
+        let before = self.consumers.get(id).cloned();
+        let fresh = Consumer { metadata: None, created: self.now, modified: self.now };
+        let after = self.consumers.entry(id.to_owned()).or_insert(fresh);
+        if let Some(metadata) = metadata {
+            after.metadata = Some(metadata.clone()).filter(|value| !value.is_null());
+        }
+        if before.is_none_or(|before| before.metadata != after.metadata) {
+            after.modified = self.now;
+            self.wrote(route, request, &asked);
         }
         self.consumer(id)
     }
 
     fn delete_consumer(&mut self, id: &str, request: &Request) -> Result<Shown, Fault> {
         let route = format!("delete consumer {id}");
-        if !self.repeated(&route, request, "")? {
-            self.consumers.remove(id).ok_or(MISSING)?;
-            self.connections.retain(|key, _| key.0 != id);
-            self.wrote(route, request, "");
+        if let Some(first) = self.repeated(&route, request, "")? {
+            return Ok(first);
         }
+        self.consumers.remove(id).ok_or(MISSING)?;
+        self.connections.retain(|key, _| key.0 != id);
+        self.wrote(route, request, "");
         Ok(shown(json!({"consumer_id": id})))
     }
 

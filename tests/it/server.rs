@@ -140,3 +140,20 @@ fn one_server_per_vault_and_nothing_acknowledged_is_lost_to_kill_9() {
     }
     assert!(acknowledged >= 150);
 }
+
+#[test]
+fn a_repeated_command_is_answered_as_it_was_first_whatever_came_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let import = || {
+        let request = server.call("POST", &format!("{PIPEDRIVE}/import")).header("idempotency-key", "a-key");
+        let answer = request.json(&json!({"credentials": {"access_token": "t"}, "metadata": {"n": 1}})).send().unwrap();
+        (answer.status(), answer.headers()["keyledger-position"].clone(), answer.headers()["etag"].clone(), answer.bytes().unwrap())
+    };
+    let first = import();
+    server.ok("PATCH", PIPEDRIVE, Some(json!({"metadata": {"n": 2}})));
+    assert_eq!(import(), first);
+    server.call("DELETE", PIPEDRIVE).send().unwrap();
+    assert_eq!(import(), first);
+    assert_eq!(server.ok("GET", PIPEDRIVE, None)["state"], "available");
+}
