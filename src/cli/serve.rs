@@ -35,8 +35,13 @@ impl Serve {
         let filter = tracing_subscriber::EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| "info".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
         anyhow::ensure!(self.listen.ip().is_loopback(), "{} is not a loopback address: there is no TLS yet", self.listen);
+        // Before a vault is made: its owner's token is shown once, and nothing may come between the making and the showing.
+        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
+        let address = listener.local_addr()?;
         let home = self.data.home();
-        let begun = if home.exists() { None } else { Some(home.init().await?) };
+        if !home.exists() {
+            welcome(&home.init().await?, address);
+        }
         let (vault, _lock) = home.start().await?;
         let vault = Arc::new(vault);
         let egress = Egress::new(Policy { allowed: self.allow_egress }, EgressLimits::default());
@@ -44,11 +49,6 @@ impl Serve {
         let lost = exchanges.sweep().await?;
         if lost > 0 {
             tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost");
-        }
-        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
-        let address = listener.local_addr()?;
-        if let Some(begun) = begun {
-            welcome(&begun, address);
         }
         println!("listening on http://{address}");
         tracing::info!(%address, position = vault.views().position().0, "serving");

@@ -186,7 +186,9 @@ impl Views {
         (self.position, self.recorded_at) = (header.position, header.recorded_at);
         if let AnyEvent::Vault(crate::credentials::vault::Event::Shredded { secrets, .. }) = &event {
             let gone: std::collections::HashSet<(Position, &str)> = secrets.iter().map(|secret| (secret.position, secret.name.as_str())).collect();
-            let dead: Vec<Due> = self.retired.keys().filter(|(_, position, name)| gone.contains(&(*position, name.as_str()))).cloned().collect();
+            // Retention takes what is due first, so that they are found at the front; the search ends with the last one.
+            let dead = self.retired.keys().filter(|(_, position, name)| gone.contains(&(*position, name.as_str())));
+            let dead: Vec<Due> = dead.take(gone.len()).cloned().collect();
             for due in dead {
                 self.retired.remove(&due);
             }

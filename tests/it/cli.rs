@@ -77,3 +77,14 @@ fn what_cannot_be_done_is_said_with_its_cause() {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("partial") && name != "inside"), "nothing half made stays: {left:?}");
 }
+
+#[test]
+fn a_vault_is_not_made_where_it_cannot_be_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let data = folder.path().join("data");
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = keyledger(&folder.path().join("config"), &["serve", "--listen", &address, "--data", data.to_str().unwrap()]);
+    assert!(failure(&refused, 1).contains("cannot listen on"));
+    assert!(!data.exists(), "or its owner's token would have been shown to nobody");
+}
