@@ -29,6 +29,7 @@ fn a_connections_life_over_http() {
     assert_eq!((deleted.status().as_u16(), deleted.bytes().unwrap().len()), (204, 0));
     assert_eq!(server.ok("GET", active, None)["state"], "available");
     assert_eq!(server.ok("GET", &format!("{active}?as_of={position}"), None)["state"], "callable", "the past is still there");
+    assert_eq!(server.ok("GET", &format!("{active}?min_position={position}"), None)["state"], "available", "it has been reached");
     assert_eq!(server.ok("GET", "/vault/connections?configured=true", None).as_array().unwrap().len(), 1);
     server.ok("DELETE", "/vault/consumers/acme", None);
     assert_eq!(server.ok("GET", PIPEDRIVE, None)["state"], "available");

@@ -12,7 +12,7 @@ use super::super::Front;
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::credentials::connection::Key;
-use crate::kernel::{Refusal, Version};
+use crate::kernel::{Position, Refusal, Version};
 use crate::oauth::Exchanges;
 use crate::vault::access::{Permission, Principal, Resource, authorize};
 use crate::vault::{Command, Vault};
@@ -128,6 +128,10 @@ impl Caller {
 
     /// The views that a read asks for: now, or those of `as_of`, which needs a permission of its own.
     pub async fn views(&self) -> Result<Arc<Views>, Problem> {
+        if let Some(text) = self.query("min_position") {
+            let position = text.parse().map_err(|_| Problem::invalid("min_position: takes a position"))?;
+            self.vault.reached(Position(position)).await.map_err(|_| Problem::busy())?;
+        }
         let Some(text) = self.query("as_of") else { return Ok(self.vault.views()) };
         self.may(Permission::HistoryRead)?;
         let position = match text.parse().map_err(|error: crate::web::as_of::AsOfError| Problem::invalid(error.to_string()))? {

@@ -59,6 +59,8 @@ pub(super) struct AsOfParam {
     /// As it was at this position, or just before this instant.
     #[param(example = "2026-05-04T14:05:00Z")]
     as_of: Option<String>,
+    /// Wait until the log has reached this position; 503 when it does not within five seconds.
+    min_position: Option<u64>,
 }
 
 /// Which connections.

@@ -18,7 +18,7 @@ pub(super) struct AsOfParams {
     /// As it was at this position, or just before this instant. Needs `history:read`.
     #[param(example = "2026-05-04T14:05:00Z")]
     as_of: Option<String>,
-    /// Wait until the log has reached this position.
+    /// Wait until the log has reached this position; 503 when it does not within five seconds.
     min_position: Option<u64>,
 }
 
