@@ -35,14 +35,18 @@ impl Serve {
         let filter = tracing_subscriber::EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| "info".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
         anyhow::ensure!(self.listen.ip().is_loopback(), "{} is not a loopback address: there is no TLS yet", self.listen);
-        // Before a vault is made: its owner's token is shown once, and nothing may come between the making and the showing.
-        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
-        let address = listener.local_addr()?;
         let home = self.data.home();
-        if !home.exists() {
-            welcome(&home.init().await?, address);
-        }
-        let (vault, _lock) = home.start().await?;
+        let bind = async || TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen));
+        let ((vault, _lock), listener) = if home.exists() {
+            // First the vault: that another process serves it says more than that the address is taken.
+            (home.start().await?, bind().await?)
+        } else {
+            // First the address: the owner's token is shown once, and nothing may come between the making and the showing.
+            let listener = bind().await?;
+            welcome(&home.init().await?, listener.local_addr()?);
+            (home.start().await?, listener)
+        };
+        let address = listener.local_addr()?;
         let vault = Arc::new(vault);
         let egress = Egress::new(Policy { allowed: self.allow_egress }, EgressLimits::default());
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress));
