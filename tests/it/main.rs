@@ -11,6 +11,7 @@ mod event_shapes;
 mod exchange;
 mod exchange_bench;
 mod exchange_hostile;
+mod exchange_killed;
 mod fixed;
 mod fixed_clock;
 mod front;
