@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
 use keyledger::credentials::AnyEvent;
 use keyledger::kernel::{KeyId, VaultId};
 use keyledger::keyring::Keyring;
 use keyledger::seal::{Key, Record};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::witness::Blocks;
@@ -71,5 +71,13 @@ fn open(vault: VaultId, record: &Record, key: &Key) -> Vec<u8> {
     let bound = &bytes[SEAT..sealed.as_ptr().addr() - bytes.as_ptr().addr() - 4];
     let aad = [b"keyledger/v1/box", &vault.0[..], &[5], b"facts", &record.header().facts_key.to_bytes(), bound].concat();
     let (nonce, sealed) = sealed.split_first_chunk::<24>().unwrap();
-    XChaCha20Poly1305::new(key.expose().into()).decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &aad }).unwrap()
+    let (first, rest) = nonce.split_first_chunk::<16>().unwrap();
+    let derived: [u8; 32] = hchacha::<R20>(key.expose().into(), first.into()).into();
+    let mut counted = [0; 12];
+    counted[4..].copy_from_slice(rest);
+    let mut opened = sealed.to_vec();
+    let cipher = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &derived).unwrap());
+    let length = cipher.open_in_place(Nonce::assume_unique_for_key(counted), Aad::from(&aad), &mut opened).unwrap().len();
+    opened.truncate(length);
+    opened
 }

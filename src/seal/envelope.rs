@@ -1,7 +1,7 @@
 //! Boxes: XChaCha20-Poly1305 under one data key each, bound to the vault and to the header they stand with.
 
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use chacha20::{R20, hchacha};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -102,14 +102,57 @@ pub(super) fn open_box(key: &Key, label: &[u8], sealed: &[u8]) -> Result<Zeroizi
     open_raw(key, nonce, label, sealed)
 }
 
+/// XChaCha20-Poly1305 as ChaCha20-Poly1305 (draft-irtf-cfrg-xchacha, section 2.3): `HChaCha20` makes the key from the nonce's first 16 bytes,
+/// and the nonce is four zeroes and the other eight.
+fn cipher(key: &Key, nonce: &[u8; 24]) -> (LessSafeKey, Nonce) {
+    let [first @ .., n0, n1, n2, n3, n4, n5, n6, n7] = nonce;
+    let derived: Zeroizing<[u8; 32]> = Zeroizing::new(hchacha::<R20>(key.expose().into(), first.into()).into());
+    let derived = UnboundKey::new(&CHACHA20_POLY1305, derived.as_ref()).expect("the key has 32 bytes");
+    (LessSafeKey::new(derived), Nonce::assume_unique_for_key([0, 0, 0, 0, *n0, *n1, *n2, *n3, *n4, *n5, *n6, *n7]))
+}
+
 /// The bare AEAD.
 pub(super) fn seal_raw(key: &Key, nonce: &[u8; 24], aad: &[u8], plain: &[u8]) -> Vec<u8> {
-    let cipher = XChaCha20Poly1305::new(key.expose().into());
-    cipher.encrypt(&XNonce::from(*nonce), Payload { msg: plain, aad }).expect("a box is far smaller than the AEAD's limit of 256 GiB")
+    let (cipher, nonce) = cipher(key, nonce);
+    let mut sealed = Vec::with_capacity(plain.len() + CHACHA20_POLY1305.tag_len());
+    sealed.extend_from_slice(plain);
+    cipher.seal_in_place_append_tag(nonce, Aad::from(aad), &mut sealed).expect("a box is far smaller than the AEAD's limit of 256 GiB");
+    sealed
 }
 
 /// The bare AEAD, in reverse.
 pub(super) fn open_raw(key: &Key, nonce: &[u8; 24], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-    let cipher = XChaCha20Poly1305::new(key.expose().into());
-    cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad }).map(Zeroizing::new).map_err(|_| OpenError)
+    let (cipher, nonce) = cipher(key, nonce);
+    let mut opened = Zeroizing::new(sealed.to_vec());
+    let length = cipher.open_in_place(nonce, Aad::from(aad), &mut opened).map_err(|_| OpenError)?.len();
+    opened.truncate(length);
+    Ok(opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::OsRandom;
+    use chacha20poly1305::aead::{Aead, Payload};
+    use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+
+    #[test]
+    fn the_aead_is_xchacha20_poly1305() {
+        for length in [0, 1, 15, 16, 17, 63, 64, 65, 255, 400, 1024, 65_540] {
+            let random: &dyn Random = &OsRandom;
+            let (key, nonce, aad) = (random.array::<32>(), random.array::<24>(), random.array::<70>());
+            let plain: Vec<u8> = (0..length).map(|place| u8::try_from(place % 251).unwrap()).collect();
+            let theirs = XChaCha20Poly1305::new(&key.into()).encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: &aad }).unwrap();
+            assert!(seal_raw(&Key::new(key), &nonce, &aad, &plain) == theirs, "{length}");
+            assert!(open_raw(&Key::new(key), &nonce, &aad, &theirs).unwrap().as_slice() == plain, "{length}");
+            for place in [0, theirs.len() / 2, theirs.len() - 1] {
+                let mut flipped = theirs.clone();
+                flipped[place] ^= 1;
+                assert!(open_raw(&Key::new(key), &nonce, &aad, &flipped).is_err());
+            }
+            assert!(open_raw(&Key::new(key), &nonce, &aad, &theirs[..theirs.len() - 1]).is_err());
+            assert!(open_raw(&Key::new(key), &nonce, &[], &theirs).is_err());
+        }
+        assert!(open_raw(&Key::new([0; 32]), &[0; 24], &[], &[]).is_err());
+    }
 }
