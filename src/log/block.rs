@@ -21,20 +21,28 @@ pub(super) fn admit(index: &mut Index, submission: &Submission, now: Moment) -> 
     if let Some(repeated) = repeated(index, submission)? {
         return Ok(repeated);
     }
-    let mut after = index.clone();
     for guard in &submission.guards {
-        check_guard(&after, guard)?;
+        check_guard(index, guard)?;
     }
-    let now = now.max(index.recorded_at());
     let count = submission.drafts.len();
-    let mut records = Vec::with_capacity(count);
-    for (place, (draft, expected)) in submission.drafts.iter().zip(&submission.expected).enumerate() {
+    for (place, draft) in submission.drafts.iter().enumerate() {
         if draft.header.group.index as usize != place || draft.header.group.count as usize != count {
             return Err(SubmitError::Unavailable("a group does not count its events".into()));
         }
         if place > 0 && draft.header.command.is_some() {
             return Err(SubmitError::Unavailable("only a group's first event carries a command id".into()));
         }
+    }
+    let now = now.max(index.recorded_at());
+    if let ([draft], [expected]) = (submission.drafts.as_slice(), submission.expected.as_slice()) {
+        // It is checked whole before it is folded: there is nothing to take back, and no copy is needed.
+        let record = seat(index, draft, *expected, now)?;
+        index.fold(&record);
+        return Ok(Admitted::Records(vec![record]));
+    }
+    let mut after = index.clone();
+    let mut records = Vec::with_capacity(count);
+    for (draft, expected) in submission.drafts.iter().zip(&submission.expected) {
         let record = seat(&after, draft, *expected, now)?;
         after.fold(&record);
         records.push(record);

@@ -68,8 +68,8 @@ fn guarded(mut plan: Plan<AnyEvent>, guard: Guard) -> Plan<AnyEvent> {
 /// The state of a consumer that the same plan makes.
 fn new_consumer(key: &Key, given: &Given<'_>) -> consumer::State {
     consumer::State::Live(consumer::Consumer {
-        app: key.app.clone(),
-        consumer: key.consumer.clone(),
+        app: key.app.as_str().into(),
+        consumer: key.consumer.as_str().into(),
         metadata: None,
         connections: std::collections::BTreeSet::new(),
         created_at: given.now,

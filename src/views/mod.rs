@@ -44,7 +44,7 @@ pub struct Entry {
 /// Name of a connector: tenant, API family, service.
 type ConnectorName = (TenantId, String, String);
 /// Name of a consumer: tenant, application, consumer.
-type ConsumerName = (TenantId, String, String);
+type ConsumerName = (TenantId, Arc<str>, Arc<str>);
 /// A secret that is no longer in use: when its key is due to die, where it lies.
 type Due = (Moment, Position, String);
 
@@ -64,7 +64,7 @@ pub struct Views {
     tokens: HashMap<String, StreamId>,
     connectors: OrdMap<ConnectorName, StreamId>,
     consumers: OrdMap<ConsumerName, StreamId>,
-    connections: OrdMap<(TenantId, connection::Key), StreamId>,
+    connections: OrdMap<(TenantId, Arc<connection::Key>), StreamId>,
     credentials: OrdMap<(TenantId, Position), StreamId>,
     vault: Option<StreamId>,
     retired: OrdMap<Due, StreamId>,
@@ -137,12 +137,12 @@ impl Views {
     /// A consumer by its name.
     #[must_use]
     pub fn consumer(&self, tenant: TenantId, app: &str, consumer: &str) -> Option<StreamId> {
-        self.consumers.get(&(tenant, app.to_owned(), consumer.to_owned())).copied()
+        self.consumers.get(&(tenant, app.into(), consumer.into())).copied()
     }
 
     /// An application's consumers, by id.
     pub fn consumers(&self, tenant: TenantId, app: &str) -> impl Iterator<Item = &consumer::Consumer> {
-        let first = (tenant, app.to_owned(), String::new());
+        let first: ConsumerName = (tenant, app.into(), "".into());
         let of_app = self.consumers.range(first.clone()..).take_while(move |((owner, other, _), _)| *owner == first.0 && *other == first.1);
         of_app.filter_map(|(_, id)| match &self.thing(*id)?.state {
             AnyState::Consumer(consumer::State::Live(live)) => Some(live),
@@ -153,7 +153,7 @@ impl Views {
     /// A connection by its name.
     #[must_use]
     pub fn connection(&self, tenant: TenantId, key: &connection::Key) -> Option<StreamId> {
-        self.connections.get(&(tenant, key.clone())).copied()
+        self.connections.get(&(tenant, Arc::new(key.clone()))).copied()
     }
 
     /// A tenant's credentials, deleted ones included, in the order in which they were made, from the one after a position on.
@@ -248,17 +248,17 @@ impl Views {
                 self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
             }
             AnyState::Consumer(consumer::State::Live(live)) => {
-                self.consumers.insert((entry.tenant, live.app.clone(), live.consumer.clone()), id);
+                self.consumers.insert((entry.tenant, Arc::clone(&live.app), Arc::clone(&live.consumer)), id);
             }
             AnyState::Consumer(consumer::State::Deleted { app, consumer, .. }) => {
-                let name = (entry.tenant, app.clone(), consumer.clone());
+                let name = (entry.tenant, Arc::clone(app), Arc::clone(consumer));
                 if self.consumers.get(&name) == Some(&id) {
                     self.consumers.remove(&name);
                 }
             }
-            AnyState::Connection(connection::State::Live(live)) => drop(self.connections.insert((entry.tenant, live.key.clone()), id)),
+            AnyState::Connection(connection::State::Live(live)) => drop(self.connections.insert((entry.tenant, Arc::clone(&live.key)), id)),
             AnyState::Connection(connection::State::Deleted { key, .. }) => {
-                let name = (entry.tenant, key.clone());
+                let name = (entry.tenant, Arc::clone(key));
                 // A new connection may bear the name by now, while the old one still takes a late result.
                 if self.connections.get(&name) == Some(&id) {
                     self.connections.remove(&name);

@@ -122,7 +122,7 @@ fn the_consumers_of_an_application_are_those_of_no_other() {
         fold.take(stream, 0, &[], consumer::Event::Created { app: app.into(), consumer: id.into(), metadata: None });
     }
     let of = |app| fold.views.consumers(TENANT, app).map(|consumer| consumer.consumer.clone()).collect::<Vec<_>>();
-    assert_eq!((of("a"), of("ab"), of("b"), of("c")), (vec!["x".into()], vec!["y".into()], vec!["z".into()], vec![] as Vec<String>));
+    assert_eq!((of("a"), of("ab"), of("b"), of("c")), (vec!["x".into()], vec!["y".into()], vec!["z".into()], vec![] as Vec<std::sync::Arc<str>>));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
 /// A connection that has nothing yet.
 pub(super) fn made(key: Key, consumer: StreamId, phase: Phase, at: Moment) -> Connection {
     Connection {
-        key,
+        key: key.into(),
         consumer,
         phase,
         enabled: true,

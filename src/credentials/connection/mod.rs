@@ -9,6 +9,7 @@ pub use evolve::evolve;
 pub use settings::MASK;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -304,7 +305,7 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     /// What it is the credentials of.
-    pub key: Key,
+    pub key: Arc<Key>,
     /// The consumer's stream.
     pub consumer: StreamId,
     /// Where it stands.
@@ -365,7 +366,7 @@ pub enum State {
         /// When.
         at: Moment,
         /// What it was the credentials of.
-        key: Key,
+        key: Arc<Key>,
     },
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Subject;
@@ -84,9 +86,9 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumer {
     /// The application that it belongs to.
-    pub app: String,
+    pub app: Arc<str>,
     /// Its id within the application.
-    pub consumer: String,
+    pub consumer: Arc<str>,
     /// Free data.
     pub metadata: Option<Json>,
     /// Its connections.
@@ -110,9 +112,9 @@ pub enum State {
         /// When.
         at: Moment,
         /// The application that it belonged to.
-        app: String,
+        app: Arc<str>,
         /// Its id within the application.
-        consumer: String,
+        consumer: Arc<str>,
     },
 }
 
@@ -146,7 +148,7 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
     match (event, state) {
         (Event::Created { app, consumer, metadata }, _) => {
             let at = header.recorded_at;
-            State::Live(Consumer { app, consumer, metadata, connections: BTreeSet::new(), created_at: at, updated_at: at })
+            State::Live(Consumer { app: app.into(), consumer: consumer.into(), metadata, connections: BTreeSet::new(), created_at: at, updated_at: at })
         }
         (Event::Updated { metadata }, State::Live(live)) => State::Live(Consumer { metadata, updated_at: header.recorded_at, ..live }),
         (Event::ConnectionAdded { connection }, State::Live(mut live)) => {

@@ -192,8 +192,8 @@ fn render(views: &Views, consumer: &Consumer) -> ConsumerView {
         _ => None,
     });
     ConsumerView {
-        consumer_id: consumer.consumer.clone(),
-        application_id: consumer.app.clone(),
+        consumer_id: consumer.consumer.to_string(),
+        application_id: consumer.app.to_string(),
         metadata: consumer.metadata.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Json::value),
         services: connections.collect(),
         aggregated_request_count: 0,
