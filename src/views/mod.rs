@@ -193,46 +193,33 @@ impl Views {
                 self.retired.remove(&due);
             }
         }
-        let before = self.things.get(&header.stream).cloned();
-        let content_version = if header.class == Class::Change { header.version } else { before.as_ref().map_or(Version::ZERO, |entry| entry.content_version) };
-        let state_before = before.as_ref().map_or(AnyState::Absent, |entry| entry.state.clone());
-        self.retire(header, &state_before, &event);
+        if let Some(entry) = self.things.get_mut(&header.stream) {
+            // Changed in its place, unless somebody still reads it.
+            let entry = Arc::make_mut(entry);
+            retire(&mut self.retired, header, &entry.state, &event);
+            let was = bears_a_name(&entry.state);
+            entry.state = std::mem::take(&mut entry.state).evolve(header, event);
+            (entry.version, entry.last) = (header.version, header.position);
+            if header.class == Class::Change {
+                entry.content_version = header.version;
+            }
+            if bears_a_name(&entry.state) != was {
+                let entry = entry.clone();
+                self.index(header.stream, &entry);
+            }
+            return;
+        }
         let entry = Entry {
             tenant: header.tenant,
             version: header.version,
-            content_version,
-            first: before.as_ref().map_or(header.position, |entry| entry.first),
+            content_version: if header.class == Class::Change { header.version } else { Version::ZERO },
+            first: header.position,
             last: header.position,
             facts_key: header.facts_key,
-            state: state_before.evolve(header, event),
+            state: AnyState::Absent.evolve(header, event),
         };
         self.index(header.stream, &entry);
         self.things.insert(header.stream, Arc::new(entry));
-    }
-
-    /// Secrets that the event puts out of use: a superseded access token, all that a deleted connection held, and what a late exchange
-    /// still brings it. Their keys have an end.
-    fn retire(&mut self, header: &Header, before: &AnyState, event: &AnyEvent) {
-        let (AnyState::Connection(before), AnyEvent::Connection(event)) = (before, event) else { return };
-        let undone = header.recorded_at.plus_seconds(UNDO_WINDOW);
-        match (before, event) {
-            (state, connection::Event::Deleted) => {
-                for secret in state.secrets() {
-                    self.retired.insert((undone, secret.position, secret.name.clone()), header.stream);
-                }
-            }
-            (connection::State::Deleted { .. }, _) => {
-                for secret in &header.secrets {
-                    self.retired.insert((undone, header.position, secret.name.clone()), header.stream);
-                }
-            }
-            (connection::State::Live(live), _) if header.secret("access_token").is_some() => {
-                let Some((access, expires_at)) = &live.access else { return };
-                let due = expires_at.map_or(undone, |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
-                self.retired.insert((due, access.position, access.name.clone()), header.stream);
-            }
-            _ => {}
-        }
     }
 
     fn index(&mut self, id: StreamId, entry: &Entry) {
@@ -266,5 +253,35 @@ impl Views {
             }
             _ => {}
         }
+    }
+}
+
+/// Whether a thing stands in the indexes of names. A thing does not change its name.
+const fn bears_a_name(state: &AnyState) -> bool {
+    !matches!(state, AnyState::Connection(connection::State::Deleted { .. }) | AnyState::Consumer(consumer::State::Deleted { .. }))
+}
+
+/// Secrets that the event puts out of use: a superseded access token, all that a deleted connection held, and what a late exchange
+/// still brings it. Their keys have an end.
+fn retire(retired: &mut OrdMap<Due, StreamId>, header: &Header, before: &AnyState, event: &AnyEvent) {
+    let (AnyState::Connection(before), AnyEvent::Connection(event)) = (before, event) else { return };
+    let undone = header.recorded_at.plus_seconds(UNDO_WINDOW);
+    match (before, event) {
+        (state, connection::Event::Deleted) => {
+            for secret in state.secrets() {
+                retired.insert((undone, secret.position, secret.name.clone()), header.stream);
+            }
+        }
+        (connection::State::Deleted { .. }, _) => {
+            for secret in &header.secrets {
+                retired.insert((undone, header.position, secret.name.clone()), header.stream);
+            }
+        }
+        (connection::State::Live(live), _) if header.secret("access_token").is_some() => {
+            let Some((access, expires_at)) = &live.access else { return };
+            let due = expires_at.map_or(undone, |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
+            retired.insert((due, access.position, access.name.clone()), header.stream);
+        }
+        _ => {}
     }
 }
