@@ -135,7 +135,7 @@ impl Exchanges {
         let started = self.vault.execute(&command, |given| plans::on_connection(given, connection, Order::StartExchange)).await?;
         let intent = started.events.map(|(first, _)| first).ok_or(Refusal::NotFound)?;
         if started.repeated {
-            return Ok(how_it_stands(&self.vault.views(), connection));
+            return Ok(how_it_stands(&self.vault.views(), connection, intent));
         }
         let outcome = self.call(&started.views, connection).await;
         let command = Command { principal, meta: wanted.meta, idempotency: None };
@@ -206,12 +206,12 @@ fn request(connector: &Connector, settings: &BTreeMap<String, Secret>) -> Result
 }
 
 /// What became of an exchange that was asked for before, under the same idempotency key.
-fn how_it_stands(views: &Views, connection: StreamId) -> Landed {
-    let failure = match views.thing(connection).map(|entry| &entry.state) {
-        Some(AnyState::Connection(connection::State::Live(live))) => live.failure.clone(),
-        _ => None,
-    };
-    failure.map_or(Landed::Stored, |failure| Landed::Failed { cause: failure.cause, status: failure.status })
+fn how_it_stands(views: &Views, connection: StreamId, intent: Position) -> Landed {
+    let Some(AnyState::Connection(connection::State::Live(live))) = views.thing(connection).map(|entry| &entry.state) else { return Landed::Stored };
+    if live.flight == Some(intent) {
+        return Landed::Failed { cause: "no result of the exchange is recorded; the outcome is unknown".into(), status: None };
+    }
+    live.failure.as_ref().map_or(Landed::Stored, |failure| Landed::Failed { cause: failure.cause.clone(), status: failure.status })
 }
 
 /// The same outcome for another try.

@@ -134,6 +134,28 @@ async fn a_repeated_key_calls_once_and_hears_the_first_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_key_does_not_take_an_exchange_without_a_result_for_a_success() {
+    let service = Service::start(200, json!({"access_token": "t"})).await;
+    let bench = Bench::new(format!("{}/token", service.base), LOOPBACK).await;
+    let wanted = Wanted { idempotency: Some(("a route".into(), "a key".into())), ..bench.wanted.clone() };
+    let flying = tokio::spawn({
+        let (exchanges, wanted) = (Arc::clone(&bench.exchanges), wanted.clone());
+        async move { exchanges.exchange(wanted).await }
+    });
+    while service.calls.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // One that does not know of the flight: it sees the intent alone.
+    let other = Arc::new(Exchanges::new(Arc::clone(&bench.vault), Egress::new(Policy::default(), Limits::default())));
+    let Landed::Failed { cause, status: None } = other.exchange(wanted.clone()).await else { panic!("nothing is stored yet") };
+    assert!(cause.ends_with("the outcome is unknown"), "{cause}");
+    service.go.add_permits(1);
+    assert!(matches!(flying.await.unwrap(), Landed::Stored));
+    assert!(matches!(other.exchange(wanted).await, Landed::Stored));
+    assert_eq!(service.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_run_left_open_is_said_to_be_lost() {
     let service = Service::start(200, json!({"access_token": "t"})).await;
     let bench = Bench::new(format!("{}/token", service.base), LOOPBACK).await;
