@@ -101,8 +101,10 @@ fn fill(connector: &Connector, url: &str, settings: Settings<'_>) -> Result<Stri
     for name in placeholders(url) {
         let value = needed(connector, settings, name)?;
         let text = std::str::from_utf8(value.expose()).unwrap_or_default();
-        if text.is_empty() || text.len() > 255 || !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) || text.contains("..") {
-            return Err(Refusal::invalid(format!("settings.{name}"), "takes letters, digits, - _ and ."));
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        // A dot at an edge could make a path segment of `.` or `..`, also together with the setting beside it.
+        if text.is_empty() || text.len() > 255 || !plain || text.contains("..") || text.starts_with('.') || text.ends_with('.') {
+            return Err(Refusal::invalid(format!("settings.{name}"), "takes letters, digits, - _ and, between them, single dots"));
         }
         filled = filled.replace(&format!("{{{name}}}"), text);
     }

@@ -48,7 +48,7 @@ fn with_host_setting() -> Connector {
 
 #[test]
 fn a_setting_cannot_move_the_request_elsewhere() {
-    for evil in ["evil.com/", "a@evil.com", "a:1", "a#", "a?", "a\\", "..", "", "a b", "{x}", "ä"] {
+    for evil in ["evil.com/", "a@evil.com", "a:1", "a#", "a?", "a\\", "..", ".", ".a", "a.", "", "a b", "{x}", "ä"] {
         let settings = |_: &str| Some(Secret::from(evil));
         let grant = Grant::ClientCredentials;
         assert!(matches!(token_request(&with_host_setting(), &grant, &settings), Err(Refusal::Invalid { .. })), "{evil}");
