@@ -41,6 +41,10 @@ impl EventLog for Witness {
         self.log.read(after, limit)
     }
 
+    fn read_back(&self, from: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+        self.log.read_back(from, limit)
+    }
+
     fn fetch<'a>(&'a self, at: &'a [Position]) -> BoxFuture<'a, Result<Vec<Record>, LogError>> {
         self.log.fetch(at)
     }

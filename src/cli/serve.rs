@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -17,6 +18,9 @@ use crate::jobs::Jobs;
 use crate::oauth::Exchanges;
 use crate::server::{Begun, router, serve};
 use crate::surfaces::Front;
+
+/// How long the end waits for exchanges whose result the log does not take.
+const SETTLE: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -50,9 +54,11 @@ impl Serve {
         let vault = Arc::new(vault);
         let egress = Egress::new(Policy { allowed: self.allow_egress }, EgressLimits::default());
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress));
-        let lost = exchanges.sweep().await?;
-        if lost > 0 {
-            tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost");
+        match exchanges.sweep().await {
+            Ok(0) => {}
+            Ok(lost) => tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost"),
+            // Each is recorded before the next exchange of its connection.
+            Err(error) => tracing::warn!(%error, "exchanges that an earlier run did not end could not be recorded as lost"),
         }
         println!("listening on http://{address}");
         tracing::info!(%address, position = vault.views().position().0, "serving");
@@ -65,11 +71,15 @@ impl Serve {
             }
             stop.send_replace(true);
         });
-        let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(stopped.clone()));
+        let (settle, settled) = watch::channel(false);
+        let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(settled));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges) }), stopped).await;
         // In this order: a result that still comes is recorded, and the last snapshot holds it.
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
-        exchanges.settle().await;
+        if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {
+            tracing::warn!("an exchange could not be recorded; the next start says that its outcome is unknown");
+        }
+        settle.send_replace(true);
         jobs.await?;
         vault.shutdown().await;
         Ok(())

@@ -92,6 +92,13 @@ impl EventLog for MemoryLog {
         Box::pin(async move { Ok(self.select(|record| record.header().position > after, limit)) })
     }
 
+    fn read_back(&self, from: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+        Box::pin(async move {
+            let records = lock(&self.records);
+            Ok(records.iter().rev().filter(|record| record.header().position <= from).take(limit).cloned().collect())
+        })
+    }
+
     fn fetch<'a>(&'a self, at: &'a [Position]) -> BoxFuture<'a, Result<Vec<Record>, LogError>> {
         Box::pin(async move { Ok(at.iter().flat_map(|position| self.select(|record| record.header().position == *position, 1)).collect()) })
     }

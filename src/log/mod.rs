@@ -81,6 +81,8 @@ pub trait EventLog: Send + Sync {
     fn append(&self, head: Position, block: Arc<[Record]>) -> BoxFuture<'_, Result<(), AppendError>>;
     /// The records after `after`, oldest first, at most `limit`; never position n before n - 1 is there for ever.
     fn read(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>>;
+    /// The records at or before `from`, newest first, at most `limit`.
+    fn read_back(&self, from: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>>;
     /// The records at exactly these positions, in their order; positions without a record are left out.
     fn fetch<'a>(&'a self, at: &'a [Position]) -> BoxFuture<'a, Result<Vec<Record>, LogError>>;
     /// The last position recorded strictly before `instant`; 0 for none.

@@ -227,7 +227,10 @@ impl Core {
                 self.write_block(&mut queue).await;
             }
         }
-        for answer in self.closing {
+        let closing = std::mem::take(&mut self.closing);
+        // The engine first: who hears of the end may close it.
+        drop(self);
+        for answer in closing {
             let _gone = answer.send(());
         }
     }

@@ -8,7 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::writer::{Job, last_position, run};
+use super::writer::{Job, begin_wal, last_position, run};
 use super::{AppendError, BoxFuture, EventLog, LogError};
 use crate::kernel::{Moment, Position};
 use crate::seal::Record;
@@ -65,8 +65,10 @@ impl SqliteLog {
             Self { path: path.to_owned(), options, jobs: None, thread: None, readers: Arc::default(), reading: Arc::new(Semaphore::new(READERS)), head };
         if !log.options.read_only {
             let (jobs, waiting) = mpsc::channel();
+            // On a full disk this fails: then the log is read, and the writer tries again before it appends.
+            let fresh = begin_wal(&connection).is_ok();
             let head = log.head.clone();
-            let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || run(connection, &waiting, &head));
+            let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || run(connection, fresh, &waiting, &head));
             log.thread = Some(thread.map_err(|error| LogError::Engine(error.to_string()))?);
             log.jobs = Some(jobs);
         }
@@ -93,6 +95,8 @@ impl SqliteLog {
 
 impl Drop for SqliteLog {
     fn drop(&mut self) {
+        // The writer's connection is the last one: closing it ends the WAL.
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // The writer ends when its queue is empty; a panic in it was answered as `Unknown` already.
@@ -146,9 +150,7 @@ fn prepare(connection: &Connection, options: &Options) -> Result<(), LogError> {
     if known_schema(connection)? == 0 {
         connection.execute_batch(&format!("BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={SCHEMA_VERSION};COMMIT")).map_err(engine)?;
     }
-    // A recovered WAL may have lost the padding after its last commit. Beginning a new one keeps the next append out of the sector that
-    // holds that commit, so that a second power cut cannot take it along.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(engine)
+    Ok(())
 }
 
 /// Reads settings back: a build, a file or a VFS that does not hold one must not be trusted with the log.
@@ -195,8 +197,16 @@ fn fetch_one(reader: &Connection, position: i64) -> Result<Option<Record>, LogEr
 }
 
 fn read_after(reader: &Connection, after: i64, limit: usize) -> Result<Vec<Record>, LogError> {
-    let mut select = reader.prepare_cached("SELECT position, record FROM log WHERE position > ?1 ORDER BY position LIMIT ?2").map_err(engine)?;
-    let mut rows = select.query((after, i64::try_from(limit).unwrap_or(i64::MAX))).map_err(engine)?;
+    read_by(reader, "SELECT position, record FROM log WHERE position > ?1 ORDER BY position LIMIT ?2", after, limit)
+}
+
+fn read_back_from(reader: &Connection, from: i64, limit: usize) -> Result<Vec<Record>, LogError> {
+    read_by(reader, "SELECT position, record FROM log WHERE position <= ?1 ORDER BY position DESC LIMIT ?2", from, limit)
+}
+
+fn read_by(reader: &Connection, sql: &str, position: i64, limit: usize) -> Result<Vec<Record>, LogError> {
+    let mut select = reader.prepare_cached(sql).map_err(engine)?;
+    let mut rows = select.query((position, i64::try_from(limit).unwrap_or(i64::MAX))).map_err(engine)?;
     let mut records = Vec::new();
     while let Some(row) = rows.next().map_err(engine)? {
         let position = row.get(0).map_err(engine)?;
@@ -243,6 +253,10 @@ impl EventLog for SqliteLog {
 
     fn read(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
         Box::pin(self.with_reader(move |reader| read_after(reader, row_id(after), limit)))
+    }
+
+    fn read_back(&self, from: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, LogError>> {
+        Box::pin(self.with_reader(move |reader| read_back_from(reader, row_id(from), limit)))
     }
 
     fn fetch<'a>(&'a self, at: &'a [Position]) -> BoxFuture<'a, Result<Vec<Record>, LogError>> {

@@ -25,12 +25,12 @@ enum Failure {
 }
 
 /// Appends until the engine is dropped. After an error of the disk it takes no more: what lies there must be read again first.
-pub(super) fn run(mut connection: Connection, jobs: &mpsc::Receiver<Job>, head: &watch::Sender<Position>) {
+pub(super) fn run(mut connection: Connection, mut fresh: bool, jobs: &mpsc::Receiver<Job>, head: &watch::Sender<Position>) {
     let mut broken: Option<String> = None;
     while let Ok(Job { head: after, block, answer }) = jobs.recv() {
         let result = match &broken {
             Some(cause) => Err(AppendError::Refused(format!("no writes until restarted, after: {cause}"))),
-            None => append(&mut connection, after, &block).map_err(|failure| match failure {
+            None => freshly(&mut connection, &mut fresh, after, &block).map_err(|failure| match failure {
                 Failure::Plain(error) => error,
                 Failure::Broken(error) => {
                     broken = Some(error.to_string());
@@ -53,6 +53,21 @@ pub(super) fn run(mut connection: Connection, jobs: &mpsc::Receiver<Job>, head: 
         }
         drop(answer.send(result));
     }
+}
+
+/// Begins a new WAL. A recovered one may have lost the padding after its last commit: a new one keeps the next append out of the sector that
+/// holds that commit, so that a second power cut cannot take it along.
+pub(super) fn begin_wal(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Appends, to a WAL of this run only.
+fn freshly(connection: &mut Connection, fresh: &mut bool, after: Position, block: &[Record]) -> Result<(), Failure> {
+    if !*fresh {
+        begin_wal(connection).map_err(uncommitted)?;
+        *fresh = true;
+    }
+    append(connection, after, block)
 }
 
 fn append(connection: &mut Connection, after: Position, block: &[Record]) -> Result<(), Failure> {
@@ -148,7 +163,7 @@ mod tests {
         let ((jobs, waiting), head) = (mpsc::channel(), watch::Sender::new(Position::ZERO));
         std::thread::scope(|scope| {
             let head = &head;
-            scope.spawn(move || run(connection, &waiting, head));
+            scope.spawn(move || run(connection, true, &waiting, head));
             test(&jobs);
             drop(jobs);
         });

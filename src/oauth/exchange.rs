@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::Method;
 use tokio::sync::watch;
@@ -9,15 +10,20 @@ use tokio::sync::watch;
 use super::{Grant, read_answer, token_request};
 use crate::credentials::connection::{self, Command as Order, Connection, Outcome, Tokens};
 use crate::credentials::connector::{Connector, GrantType};
-use crate::credentials::{AnyState, Meta};
+use crate::credentials::{AnyEvent, AnyState, Meta};
 use crate::egress::{Egress, EgressError, Request};
-use crate::kernel::{Position, Refusal, Secret, StreamId, TenantId};
+use crate::kernel::{Plan, Position, Refusal, Secret, StreamId, TenantId};
+use crate::log::SubmitError;
 use crate::vault::access::Principal;
-use crate::vault::{Command, Vault, VaultError, plans};
+use crate::vault::{Command, Kept, Vault, VaultError, plans};
 use crate::views::Views;
 
 /// The most secrets that an exchange brings: an access token and a refresh token.
 const SECRETS: usize = 2;
+/// The most exchanges at once. Each keeps a place in the log's queue, which holds far more.
+const MAX_FLIGHTS: usize = 512;
+/// How long a result waits before it is tried again while the log takes no writes.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Who wants an exchange, and of what.
 #[derive(Clone)]
@@ -90,6 +96,9 @@ impl Exchanges {
         if let Some(under_way) = flights.get(&wanted.connection) {
             return under_way.clone();
         }
+        if flights.len() >= MAX_FLIGHTS {
+            return watch::channel(Some(Landed::Vault(Arc::new(VaultError::Submit(SubmitError::Busy))))).1;
+        }
         let (tell, landing) = watch::channel(None);
         flights.insert(wanted.connection, landing.clone());
         self.flying.send_replace(flights.len());
@@ -114,14 +123,8 @@ impl Exchanges {
     pub async fn sweep(&self) -> Result<usize, VaultError> {
         let open: Vec<(StreamId, Position)> = self.vault.views().flights().collect();
         for (connection, intent) in &open {
-            let views = self.vault.views();
-            let tenant = views.thing(*connection).map_or(TenantId::SYSTEM, |entry| entry.tenant);
-            let principal = Principal { id: StreamId::default(), tenant, roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
-            let meta = Meta { rule: Some("restart".into()), ..Meta::default() };
-            let command = Command { principal: &principal, meta, idempotency: None };
-            let lost = || Outcome::Lost { cause: "the server ended before the answer was recorded: the outcome is unknown".into() };
-            let decide = |given: &crate::vault::Given<'_>| plans::on_connection(given, *connection, Order::FinishExchange { intent: *intent, outcome: lost() });
-            self.vault.execute(&command, decide).await?;
+            let tenant = self.vault.views().thing(*connection).map_or(TenantId::SYSTEM, |entry| entry.tenant);
+            self.lost(*connection, tenant, *intent).await?;
         }
         Ok(open.len())
     }
@@ -132,6 +135,7 @@ impl Exchanges {
         let kept = self.vault.keep(principal.tenant, SECRETS).await?;
         let idempotency = wanted.idempotency.as_ref().map(|(route, key)| (route.as_str(), key.as_str(), [].as_slice()));
         let command = Command { principal, meta: wanted.meta.clone(), idempotency };
+        self.end_orphan(connection).await?;
         let started = self.vault.execute(&command, |given| plans::on_connection(given, connection, Order::StartExchange)).await?;
         let intent = started.events.map(|(first, _)| first).ok_or(Refusal::NotFound)?;
         if started.repeated {
@@ -145,8 +149,50 @@ impl Exchanges {
             Outcome::Lost { cause } => Landed::Failed { cause: cause.clone(), status: None },
         };
         let decide = |given: &crate::vault::Given<'_>| plans::on_connection(given, connection, Order::FinishExchange { intent, outcome: again(&outcome) });
-        self.vault.record(&command, kept, decide).await?;
+        self.record(&command, kept, decide).await?;
         Ok(landed)
+    }
+
+    /// Records a result. While the log takes no writes it is kept and tried again: it may be all that is left of a rotated token.
+    async fn record(
+        &self,
+        command: &Command<'_>,
+        kept: Kept,
+        decide: impl Fn(&crate::vault::Given<'_>) -> Result<Plan<AnyEvent>, Refusal>,
+    ) -> Result<(), VaultError> {
+        let mut kept = kept;
+        loop {
+            match self.vault.record(command, kept, &decide).await {
+                Err(VaultError::Submit(error @ (SubmitError::Busy | SubmitError::Unavailable(_) | SubmitError::ClockLeapt))) => {
+                    tracing::error!(%error, "the result of an exchange waits to be recorded");
+                    tokio::time::sleep(PAUSE).await;
+                    kept = Kept::nothing();
+                }
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// An exchange that stands open and that no task of this process flies: its result is lost. Called only by the connection's own flight.
+    async fn end_orphan(&self, connection: StreamId) -> Result<(), VaultError> {
+        let views = self.vault.views();
+        let Some(entry) = views.thing(connection) else { return Ok(()) };
+        let AnyState::Connection(connection::State::Live(live)) = &entry.state else { return Ok(()) };
+        match live.flight {
+            Some(intent) => self.lost(connection, entry.tenant, intent).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn lost(&self, connection: StreamId, tenant: TenantId, intent: Position) -> Result<(), VaultError> {
+        let principal = Principal { id: StreamId::default(), tenant, roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
+        let meta = Meta { rule: Some("restart".into()), ..Meta::default() };
+        let command = Command { principal: &principal, meta, idempotency: None };
+        let cause = "the server ended before the answer was recorded: the outcome is unknown";
+        let decide = |given: &crate::vault::Given<'_>| {
+            plans::on_connection(given, connection, Order::FinishExchange { intent, outcome: Outcome::Lost { cause: cause.into() } })
+        };
+        self.vault.execute(&command, decide).await.map(drop)
     }
 
     /// Makes the call. Whatever goes wrong from here on is an outcome.

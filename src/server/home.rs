@@ -102,7 +102,7 @@ impl Home {
     /// Whether a vault lies there.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.folder.join("keyring.db").exists() || self.folder.join("keyring-copy.db").exists() || self.folder.join(LOG).exists()
+        self.folder.join(LOG).exists()
     }
 
     /// Makes a vault beside the directory and moves it there when it is whole: an interrupted `init` leaves no half vault.
@@ -150,9 +150,11 @@ impl Home {
             }
         };
         let vault = Vault::start(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
-        let brought = vault.bring_catalog().await?;
-        if brought > 0 {
-            tracing::info!(brought, "shipped connectors that are new or changed are in the log");
+        match vault.bring_catalog().await {
+            Ok(0) => {}
+            Ok(brought) => tracing::info!(brought, "shipped connectors that are new or changed are in the log"),
+            // On a full disk what is there can still be read; the next start tries again.
+            Err(error) => tracing::warn!(%error, "shipped connectors that are new or changed could not be written"),
         }
         Ok((vault, lock))
     }

@@ -1,4 +1,7 @@
-//! A data directory that is being made: beside its place, out of sight, and moved there only when it is whole.
+//! A data directory that is being made: out of sight, and moved to its place only when it is whole.
+//!
+//! Where there is nothing yet, it is made beside its place and moved there by one rename. A directory that is there already, such as a
+//! mounted volume, stays: the vault is made inside it, and its files are moved one by one, the log last. Without its log nothing is a vault.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -6,13 +9,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::home::{HomeError, io};
+use super::home::{HomeError, LOG, io};
 use crate::kernel::Random;
+
+/// Of a vault's files, those that are moved before the log.
+const BEFORE_THE_LOG: [&str; 2] = ["keyring.db", "keyring-copy.db"];
 
 /// Removed on drop unless it was placed. What a killed process left is removed by the next one that makes the same directory.
 pub(super) struct Partial {
     path: PathBuf,
     target: PathBuf,
+    /// Whether it is made inside its place.
+    inside: bool,
     placed: bool,
     /// Tells others that somebody is at work here.
     _lock: File,
@@ -21,18 +29,29 @@ pub(super) struct Partial {
 impl Partial {
     /// Begins; the target must be absent or empty.
     pub fn begin(target: &Path, random: &dyn Random) -> Result<Self, HomeError> {
-        if target.exists() && fs::read_dir(target).map_err(|error| io(target, error))?.next().is_some() {
-            return Err(HomeError::Occupied(target.to_owned()));
-        }
+        let (target, inside) = resolved(target).map_err(|error| io(target, error))?;
+        let folder = if inside { target.as_path() } else { target.parent().unwrap_or(&target) };
         let name = target.file_name().map_or_else(|| "keyledger-data".into(), |name| name.to_string_lossy().into_owned());
         let prefix = format!(".{name}.");
-        sweep(parent(target), &prefix);
-        let path = target.with_file_name(format!("{prefix}{}.partial", base16ct::lower::encode_string(&random.array::<8>())));
+        let swept = sweep(folder, &prefix);
+        if inside {
+            if swept && !target.join(LOG).exists() {
+                for name in BEFORE_THE_LOG {
+                    // What a killed one had moved already.
+                    drop(fs::remove_file(target.join(name)));
+                }
+            }
+            let used = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != "lost+found");
+            if fs::read_dir(&target).map_err(|error| io(&target, error))?.any(used) {
+                return Err(HomeError::Occupied(target));
+            }
+        }
+        let path = folder.join(format!("{prefix}{}.partial", base16ct::lower::encode_string(&random.array::<8>())));
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|error| io(&path, error))?;
         let lock = path.join("lock");
         let file = File::create(&lock).map_err(|error| io(&lock, error))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| io(&lock, error.into()))?;
-        Ok(Self { path, target: target.to_owned(), placed: false, _lock: file })
+        Ok(Self { path, target, inside, placed: false, _lock: file })
     }
 
     /// Where it is made.
@@ -44,14 +63,22 @@ impl Partial {
     pub fn place(mut self) -> Result<(), HomeError> {
         let place = || {
             File::open(&self.path)?.sync_all()?;
-            if self.target.exists() {
-                fs::remove_dir(&self.target)?;
+            if self.inside {
+                let waits = self.path.join(format!("{LOG}-wal"));
+                if fs::metadata(&waits).is_ok_and(|about| about.len() > 0) {
+                    return Err(std::io::Error::other("the log is still open: nothing was moved"));
+                }
+                for name in BEFORE_THE_LOG.into_iter().chain([LOG]) {
+                    fs::rename(self.path.join(name), self.target.join(name))?;
+                    File::open(&self.target)?.sync_all()?;
+                }
+                return Ok(());
             }
             fs::rename(&self.path, &self.target)?;
-            File::open(parent(&self.target))?.sync_all()
+            File::open(self.target.parent().unwrap_or(&self.target))?.sync_all()
         };
         place().map_err(|error| io(&self.target, error))?;
-        self.placed = true;
+        self.placed = !self.inside;
         Ok(())
     }
 }
@@ -65,18 +92,28 @@ impl Drop for Partial {
     }
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// The target without links and dots, and whether it is there.
+fn resolved(target: &Path) -> std::io::Result<(PathBuf, bool)> {
+    if fs::symlink_metadata(target).is_ok() {
+        return Ok((fs::canonicalize(target)?, true));
+    }
+    let name = target.file_name().ok_or(std::io::ErrorKind::NotFound)?;
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    Ok((fs::canonicalize(parent)?.join(name), false))
 }
 
-/// Removes what killed processes left for the same target: nobody holds its lock any more.
-fn sweep(folder: &Path, prefix: &str) {
+/// Removes what killed processes left for the same target: nobody holds its lock any more. Whether there was any.
+fn sweep(folder: &Path, prefix: &str) -> bool {
+    let mut swept = false;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".partial")).is_some_and(|id| id.len() == 16);
         let abandoned = || File::open(entry.path().join("lock")).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
         if ours && abandoned() {
             drop(fs::remove_dir_all(entry.path()));
+            swept = true;
         }
     }
+    swept
 }

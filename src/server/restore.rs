@@ -113,25 +113,27 @@ impl Home {
 
     /// Folds the old history up to the moment, and reads the headers of the rest to their real end: what was shredded there stays shredded.
     async fn cut(&self, source: &Reading, until: Until, progress: Progress<'_>) -> Result<Cut, HomeError> {
-        let old_head = *source.log.head().borrow();
+        let head = *source.log.head().borrow();
         let until = match until {
-            Until::Position(position) if position > old_head => return Err(HomeError::PastTheEnd(old_head)),
+            Until::Position(position) if position > head => return Err(HomeError::PastTheEnd(head)),
             Until::Position(position) => position,
             Until::Instant(instant) => source.log.seek(instant).await?,
         };
         let (views, tree) = fold(&*source.log, source.keyring.clone(), until, &|at| progress(Step::Folding, at, until)).await?;
         if views.vault().is_none() {
-            return Err(HomeError::BeforeTheBeginning(first_whole(&*source.log, old_head).await?));
+            return Err(HomeError::BeforeTheBeginning(first_whole(&*source.log, head).await?));
         }
         let state = state_hash(&views, &*source.keyring)?;
         let (mut at, mut dropped, mut shredded_since) = (views.position(), 0, Vec::new());
-        while at < old_head {
+        // To the real end: a server may go on writing, and what it writes after this is not of this history.
+        loop {
             let records = source.log.read(at, MAX_BLOCK_RECORDS).await?;
             let Some(last) = records.last() else { break };
             at = last.header().position;
             dropped += records.len() as u64;
             shredded_since.extend(records.iter().flat_map(|record| record.header().shredded.iter().copied()));
         }
+        let old_head = at;
         let last = source.log.fetch(&[old_head]).await?;
         let old_epoch = last.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(old_head))?;
         Ok(Cut { views, tree, state, old_head, old_epoch, dropped, shredded_since })

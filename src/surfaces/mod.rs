@@ -7,7 +7,6 @@ mod v1;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
 
 pub use openapi::document;
 
@@ -25,7 +24,5 @@ pub struct Front {
 
 /// All routes of all surfaces.
 pub fn router(front: &Front) -> Router {
-    let text: Arc<str> = document().into();
-    let (v1, connections) = (v1::router(front.clone()), connections::router(front.clone()));
-    v1.merge(connections).route("/openapi.json", get(move || std::future::ready(openapi::answer(&text))))
+    v1::router(front.clone(), document().into()).merge(connections::router(front.clone()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::access::{Permission, Principal, Resource, authorize};
 use super::{Vault, VaultError};
-use crate::credentials::{Meta, connector, vault};
+use crate::credentials::{AnyState, Meta, connection, connector, consumer, vault};
 use crate::kernel::{Header, KeyId, Position, Refusal, StreamId, TenantId};
 use crate::log::MAX_BLOCK_RECORDS;
 use crate::seal::Record;
@@ -12,7 +12,7 @@ use crate::seal::Record;
 /// How many records one page looks at, at most: a filter that matches little gives a short page and a cursor.
 const SCAN: usize = 20_000;
 /// How many are read at once, backwards.
-const WINDOW: u64 = 1024;
+const WINDOW: usize = 512;
 
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,16 +53,10 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
-/// Whether a principal's tenant sees an event at all: its own, and of the system's what concerns everybody.
-fn visible(principal: &Principal, header: &Header) -> bool {
-    header.tenant == principal.tenant || (header.tenant == TenantId::SYSTEM && [connector::NAME, vault::NAME].contains(&header.kind.as_str()))
-}
-
 impl Filter {
-    fn takes(&self, principal: &Principal, header: &Header) -> bool {
+    fn takes(&self, header: &Header) -> bool {
         let is = |wanted: &Option<String>, actual: &str| wanted.as_ref().is_none_or(|wanted| wanted == actual);
-        visible(principal, header)
-            && (self.from..=self.to).contains(&header.position)
+        (self.from..=self.to).contains(&header.position)
             && is(&self.kind, &header.kind)
             && is(&self.event_type, &header.event_type)
             && self.stream.is_none_or(|stream| stream == header.stream)
@@ -93,7 +87,7 @@ impl Vault {
     pub async fn event(&self, principal: &Principal, position: Position) -> Result<Shown, VaultError> {
         authorize(principal, Permission::AuditRead, Resource { tenant: principal.tenant, app: None })?;
         let mut records = self.log.fetch(&[position]).await?;
-        records.retain(|record| visible(principal, record.header()));
+        records.retain(|record| self.visible(principal, record.header()));
         Ok(self.show(records).await?.pop().ok_or(Refusal::NotFound)?)
     }
 
@@ -121,7 +115,7 @@ impl Vault {
                     return Ok(found);
                 }
                 seen += 1;
-                if filter.takes(principal, record.header()) {
+                if self.takes(principal, filter, record.header()) {
                     found.records.push(record);
                 }
             }
@@ -130,12 +124,13 @@ impl Vault {
     }
 
     async fn backwards(&self, principal: &Principal, filter: &Filter, limit: usize) -> Result<Found, VaultError> {
-        let (mut found, mut seen, mut end) = (Found::default(), 0, filter.to.min(self.views().position()));
+        let (mut found, mut seen, mut end) = (Found::default(), 0, filter.to);
         while end > Position::ZERO && end >= filter.from {
-            let start = Position(end.0.saturating_sub(WINDOW));
-            let mut records = self.log.read(start, MAX_BLOCK_RECORDS).await?;
-            records.retain(|record| record.header().position <= end);
-            while let Some(record) = records.pop() {
+            let records = self.log.read_back(end, WINDOW).await?;
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
                 let position = record.header().position;
                 if position < filter.from {
                     return Ok(found);
@@ -145,18 +140,20 @@ impl Vault {
                     return Ok(found);
                 }
                 seen += 1;
-                if filter.takes(principal, record.header()) {
+                end = Position(position.0 - 1);
+                if self.takes(principal, filter, record.header()) {
                     found.records.push(record);
                 }
             }
-            end = start;
         }
         Ok(found)
     }
 
     async fn along(&self, principal: &Principal, filter: &Filter, stream: StreamId, limit: usize) -> Result<Found, VaultError> {
         let (mut found, mut seen) = (Found::default(), 0);
-        let mut at = self.views().thing(stream).map_or(Position::ZERO, |entry| entry.last);
+        // A cursor is one of the stream's own positions: the walk goes on there. Otherwise it begins at the latest event.
+        let here = self.log.fetch(&[filter.to]).await?.pop().filter(|record| record.header().stream == stream).map(|_| filter.to);
+        let mut at = here.unwrap_or_else(|| self.views().thing(stream).map_or(Position::ZERO, |entry| entry.last));
         while at > Position::ZERO && at >= filter.from {
             if found.records.len() == limit || seen == SCAN {
                 found.next = Some(at);
@@ -165,11 +162,34 @@ impl Vault {
             let Some(record) = self.log.fetch(&[at]).await?.pop() else { break };
             seen += 1;
             at = record.header().previous;
-            if filter.takes(principal, record.header()) {
+            if self.takes(principal, filter, record.header()) {
                 found.records.push(record);
             }
         }
         Ok(found)
+    }
+
+    /// Whether the filter takes an event, and the principal may see it.
+    fn takes(&self, principal: &Principal, filter: &Filter, header: &Header) -> bool {
+        filter.takes(header) && self.visible(principal, header)
+    }
+
+    /// Whether a principal sees an event at all: its tenant's, and of the system's what concerns everybody. A token that may name only some
+    /// applications sees only what belongs to them, or to none.
+    fn visible(&self, principal: &Principal, header: &Header) -> bool {
+        if header.tenant == TenantId::SYSTEM {
+            return [connector::NAME, vault::NAME].contains(&header.kind.as_str());
+        }
+        let named = |app: &str| principal.app_ids.is_empty() || principal.app_ids.iter().any(|own| own == app);
+        let views = self.views();
+        let seen = match views.thing(header.stream).map(|entry| &entry.state) {
+            Some(AnyState::Connection(connection::State::Live(live))) => named(&live.key.app),
+            Some(AnyState::Connection(connection::State::Deleted { key, .. })) => named(&key.app),
+            Some(AnyState::Consumer(consumer::State::Live(live))) => named(&live.app),
+            Some(AnyState::Consumer(consumer::State::Deleted { app, .. })) => named(app),
+            _ => true,
+        };
+        header.tenant == principal.tenant && seen
     }
 
     async fn show(&self, records: Vec<Record>) -> Result<Vec<Shown>, VaultError> {

@@ -57,6 +57,14 @@ pub struct Kept {
     keys: Vec<(KeyId, Key)>,
 }
 
+impl Kept {
+    /// Nothing is kept: a place is waited for when it is needed.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { place: None, keys: Vec::new() }
+    }
+}
+
 impl Vault {
     /// Decides on the current views, seals, appends, and answers when the views have it. A conflict with another writer is decided anew.
     pub async fn execute(&self, command: &Command<'_>, decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Result<Answer, VaultError> {
@@ -125,11 +133,23 @@ impl Vault {
     }
 
     async fn send(&self, submission: Submission, kept: Option<&mut Kept>) -> Result<Appended, SubmitError> {
-        match kept.map(|kept| kept.place.take()) {
+        let sent = match kept.map(|kept| kept.place.take()) {
             None => self.sequencer.submit(submission).await,
             Some(Some(place)) => place.submit(submission).await,
-            Some(None) => self.sequencer.reserve().await?.submit(submission).await,
+            Some(None) => match self.sequencer.reserve().await {
+                Ok(place) => place.submit(submission).await,
+                Err(error) => Err(error),
+            },
+        };
+        let refusing = match &sent {
+            Ok(_) => Some(None),
+            Err(error @ (SubmitError::Unavailable(_) | SubmitError::ClockLeapt | SubmitError::Unknown(_))) => Some(Some(error.to_string())),
+            Err(_) => None,
+        };
+        if let Some(refusing) = refusing {
+            *self.refusing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = refusing;
         }
+        sent
     }
 
     /// The answer to a command that was carried out before. It is looked for before anything is decided: the thing has moved on since.

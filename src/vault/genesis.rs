@@ -53,6 +53,8 @@ pub async fn begin(
         let author = Author { tenant, actor: StreamId::default(), meta: &meta, command: None };
         sequencer.submit(sealer.seal(plan, &author, |_| None, &mut Vec::new())?).await?;
     }
+    // The log may be closed, or moved, from here on.
+    sequencer.shutdown().await;
     Ok(Genesis { tenant, owner, token: token.text() })
 }
 

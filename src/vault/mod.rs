@@ -78,6 +78,8 @@ pub struct Vault {
     /// Verifies presented tokens; held here so that a request asks the keyring for nothing.
     token_key: PurposeKey,
     reads: query::Reads,
+    /// Why the latest command was not written, until one is.
+    refusing: std::sync::Mutex<Option<String>>,
 }
 
 impl Vault {
@@ -103,7 +105,19 @@ impl Vault {
         keyring.destroy(&shredded)?;
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
-        Ok(Self { log, keyring, clock, random, opener, views, sequencer, sealer, token_key, reads: query::Reads::default() })
+        Ok(Self {
+            log,
+            keyring,
+            clock,
+            random,
+            opener,
+            views,
+            sequencer,
+            sealer,
+            token_key,
+            reads: query::Reads::default(),
+            refusing: std::sync::Mutex::default(),
+        })
     }
 
     /// The read models, one consistent snapshot.

@@ -1,6 +1,6 @@
 //! Reads: now, or as of a moment of the past.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::{Mutex, Semaphore};
 
@@ -61,6 +61,8 @@ impl Vault {
     /// The state hash and the Merkle root at a position, rounded down to a whole group.
     pub async fn state_at(&self, position: Position) -> Result<Result<StateAt, Busy>, VaultError> {
         let Ok(root) = self.root_at(position).await? else { return Ok(Err(Busy)) };
+        // It hashes every state: as many at once as there are folds.
+        let _turn = self.reads.shallow.acquire().await;
         let state = root.views.state_hash(&self.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key)?;
         let last = self.log.fetch(&[root.views.position()]).await?;
         Ok(Ok(StateAt {
@@ -122,9 +124,9 @@ impl Vault {
         self.clock.now()
     }
 
-    /// Why the vault takes no commands; `None` when it does.
+    /// Why the vault takes no commands, as far as the latest one tells; `None` when it does.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.views.failure()
+        self.views.failure().or_else(|| self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }

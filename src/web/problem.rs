@@ -141,6 +141,10 @@ impl From<VaultError> for Problem {
             VaultError::Refused(refusal) => refusal.into(),
             VaultError::Submit(SubmitError::Busy) => Self::busy(),
             VaultError::Submit(SubmitError::TooLarge { .. }) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "larger than one block of the log"),
+            VaultError::Submit(SubmitError::Unavailable(cause)) => {
+                tracing::error!(%cause, "the log takes no writes");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", "the log takes no writes; nothing was written")
+            }
             VaultError::Submit(SubmitError::ClockLeapt) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "clock-leapt", error.to_string()),
             VaultError::Submit(SubmitError::Unknown(cause)) => {
                 tracing::error!(%cause, "a write of unknown outcome");

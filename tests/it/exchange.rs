@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::routing::post;
-use keyledger::credentials::connection::Phase;
+use keyledger::credentials::Meta;
+use keyledger::credentials::connection::{Command as Order, Phase};
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::kernel::*;
 use keyledger::oauth::{Exchanges, Landed, Wanted};
-use keyledger::vault::VaultError;
+use keyledger::vault::{Command, Given, VaultError, plans};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -186,4 +187,18 @@ async fn an_exchange_that_may_not_start_calls_nobody() {
     let Landed::Vault(error) = bench.exchanges.exchange(missing).await else { panic!("there is no such connection") };
     assert!(matches!(&*error, VaultError::Refused(Refusal::NotFound)));
     assert_eq!(service.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flight_that_nobody_flies_does_not_keep_the_next_one_on_the_ground() {
+    let service = Service::start(200, json!({"access_token": "t"})).await;
+    service.go.add_permits(1);
+    let bench = Bench::new(format!("{}/token", service.base), LOOPBACK).await;
+    let command = Command { principal: &bench.wanted.principal, meta: Meta::default(), idempotency: None };
+    let start = |given: &Given<'_>| plans::on_connection(given, bench.wanted.connection, Order::StartExchange);
+    let intent = bench.vault.execute(&command, start).await.unwrap().events.unwrap().0;
+    assert_eq!(bench.live().flight, Some(intent));
+    assert!(matches!(bench.exchange().await, Landed::Stored));
+    let lost = bench.vault.log().fetch(&[intent.next()]).await.unwrap();
+    assert_eq!((lost[0].header().event_type.as_str(), lost[0].header().causation), ("exchange_lost", intent));
 }

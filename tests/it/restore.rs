@@ -207,3 +207,37 @@ fn the_verb_restores_and_a_kill_in_its_middle_leaves_nothing_half_made() {
     let early = run(&["restore", "--from", "old", "--at", "2020-01-01T00:00:00Z", "--into", "x"]);
     assert!(String::from_utf8_lossy(&early.stderr).contains("had not begun"));
 }
+
+#[test]
+fn a_vault_is_made_in_any_empty_directory_however_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["there", "real", "cwd"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink("real", folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).unwrap();
+    for data in ["there", "link", "absent/and/deep", "trailing/"] {
+        assert!(keyledger(folder.path(), &["init", "--data", data]).output().unwrap().status.success(), "{data}");
+        let restored = format!("restored-{}", data.replace('/', "-"));
+        let to = ["restore", "--from", data, "--to", "100", "--into", &restored];
+        let output = keyledger(folder.path(), &to).output().unwrap();
+        assert!(output.status.success(), "{data}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(folder.path().join("real/log.db").exists() && names(&folder.path().join("real")).len() == 3, "{:?}", names(&folder.path().join("real")));
+    let mut here = keyledger(folder.path(), &["restore", "--from", "../there", "--to", "100", "--into", "."]);
+    assert!(here.current_dir(folder.path().join("cwd")).output().unwrap().status.success());
+    assert!(folder.path().join("cwd/log.db").exists());
+    for (into, why) in [("absent-one/..", "entity not found"), ("dangling", "No such file"), ("there", "holds a vault already")] {
+        let refused = keyledger(folder.path(), &["restore", "--from", "link", "--to", "100", "--into", into]).output().unwrap();
+        assert!(!refused.status.success());
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{into}: {}", String::from_utf8_lossy(&refused.stderr));
+    }
+    // A killed one had moved its keyring already, and not its log.
+    let left = folder.path().join("left");
+    std::fs::create_dir_all(left.join(".left.0123456789abcdef.partial")).unwrap();
+    std::fs::write(left.join(".left.0123456789abcdef.partial/lock"), "").unwrap();
+    std::fs::write(left.join("keyring.db"), "half").unwrap();
+    let again = keyledger(folder.path(), &["restore", "--from", "there", "--to", "100", "--into", "left"]).output().unwrap();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(names(&left).len(), 3);
+}

@@ -161,6 +161,10 @@ impl From<&VaultError> for Problem {
             VaultError::Refused(refusal) => refusal.clone().into(),
             VaultError::Submit(SubmitError::Busy) => Self::busy(),
             VaultError::Submit(SubmitError::TooLarge { .. }) => Self::invalid("larger than one block of the log"),
+            VaultError::Submit(SubmitError::Unavailable(_) | SubmitError::ClockLeapt) => {
+                tracing::error!(error = %error, "the log takes no writes");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Read only", "The log takes no writes; nothing was written")
+            }
             VaultError::Submit(SubmitError::Unknown(cause)) => {
                 tracing::error!(%cause, "a write of unknown outcome");
                 let detail = "It is unknown whether this was written: look before trying again";

@@ -38,6 +38,6 @@ pub(super) async fn live() -> Json<Live> {
 pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<Json<Ready>, Problem> {
     match vault.failure() {
         None => Ok(Json(Ready { status: "ready", position: vault.views().position().0 })),
-        Some(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the fold has stopped; the log of the process says where")),
+        Some(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "no commands are taken; the log of the process says why")),
     }
 }

@@ -8,7 +8,9 @@ mod health;
 mod log;
 mod secrets;
 
-use axum::routing::any;
+use std::sync::Arc;
+
+use axum::routing::{any, get};
 use axum::{Router, middleware};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -41,8 +43,11 @@ pub(super) fn openapi() -> OpenApi {
 }
 
 /// The surface over a vault.
-pub(super) fn router(front: Front) -> Router {
+pub(super) fn router(front: Front, document: Arc<str>) -> Router {
     Router::from(routes())
+        .route("/openapi.json", get(move || std::future::ready(super::openapi::answer(&document))))
+        .route("/v1", any(no_route))
+        .route("/v1/", any(no_route))
         .route("/v1/{*rest}", any(no_route))
         .method_not_allowed_fallback(no_route)
         .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
