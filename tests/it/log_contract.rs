@@ -34,6 +34,7 @@ contract!(
     keys_serve_once,
     two_nodes_share_one_log,
     seek_finds_the_last_before_an_instant,
+    what_is_read_backwards_is_what_is_read_forwards,
     a_block_has_limits,
     what_waits_is_shown_in_order,
     the_queue_sheds_what_it_cannot_hold,
@@ -41,6 +42,20 @@ contract!(
     a_command_is_forgotten_after_a_day,
     a_command_id_stands_on_the_first_event_only,
 );
+
+async fn what_is_read_backwards_is_what_is_read_forwards(bench: Bench) {
+    for version in 0..9 {
+        bench.submit(&[change(1, version)]).await.unwrap();
+    }
+    let forwards = bench.engine.read(Position::ZERO, 100).await.unwrap();
+    for (from, limit, expected) in [(9, 100, 1..=9), (100, 3, 7..=9), (5, 2, 4..=5), (1, 9, 1..=1)] {
+        let mut back = bench.engine.read_back(Position(from), limit).await.unwrap();
+        back.reverse();
+        assert_eq!(back, forwards[expected.start() - 1..*expected.end()], "from {from}, at most {limit}");
+    }
+    assert_eq!(bench.engine.read_back(Position::ZERO, 9).await.unwrap(), []);
+    assert_eq!(bench.engine.read_back(Position(u64::MAX), 1).await.unwrap().len(), 1);
+}
 
 async fn promise_1_an_append_is_all_or_none(bench: Bench) {
     assert_eq!(bench.submit(&[change(1, 0), change(2, 0), change(1, 5)]).await, conflict(1));

@@ -85,6 +85,13 @@ fn the_audit_log_is_filtered_paged_and_holds_no_secret() {
     assert_eq!(of("kind=nothing"), Vec::<u64>::new());
     let newest_first = positions(&all(&server, &format!("/v1/events?limit=1&stream={stream}")));
     assert_eq!(newest_first, of(&format!("stream={stream}")).into_iter().rev().collect::<Vec<_>>(), "along the stream");
+    let (of_stream, middle) = (of(&format!("stream={stream}")), newest_first[newest_first.len() / 2]);
+    let earlier: Vec<u64> = of_stream.into_iter().rev().filter(|position| *position <= middle).collect();
+    assert_eq!(positions(&all(&server, &format!("/v1/events?limit=1&stream={stream}&to={middle}"))), earlier);
+    assert_eq!(
+        positions(&all(&server, &format!("/v1/events?limit=9&stream={stream}&to={}", middle + 1))).first(),
+        newest_first.iter().find(|at| **at <= middle + 1)
+    );
     let one = get(&server, &format!("/v1/events/{first}"));
     assert_eq!(one, *whole.iter().find(|event| event["position"] == first).unwrap());
     let secrets: Vec<&Value> = one["secrets"].as_array().unwrap().iter().map(|secret| &secret["name"]).collect();
@@ -360,4 +367,15 @@ fn every_answer_is_as_the_openapi_document_says() {
     for operation in documented.document["paths"].as_object().unwrap().values().flat_map(|methods| methods.as_object().unwrap().values()) {
         assert!(operation["operationId"].is_string() && operation["summary"].is_string(), "{operation}");
     }
+}
+
+#[test]
+fn a_cursor_past_every_position_gives_an_empty_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    import(&server, PIPEDRIVE, "canary-one");
+    // What a page's cursor looks like, around the highest position there is.
+    let answer = server.call("GET", "/v1/credentials?cursor=Af__________").send();
+    let page: Value = answer.expect("the server answers").json().unwrap();
+    assert_eq!(page["data"], json!([]));
 }
