@@ -56,6 +56,19 @@ pub enum VaultError {
     Stopped(String),
 }
 
+impl VaultError {
+    /// Whether nothing was written because nothing can be for now: a full disk beneath the log or the keyring, or a clock that leapt.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        matches!(
+            self,
+            Self::Submit(SubmitError::Unavailable(_) | SubmitError::ClockLeapt)
+                | Self::Key(KeyringError::Io(_))
+                | Self::Seal(SealFailure::Key(KeyringError::Io(_)))
+        )
+    }
+}
+
 impl From<SubmitError> for VaultError {
     fn from(error: SubmitError) -> Self {
         match error {

@@ -141,11 +141,11 @@ impl From<VaultError> for Problem {
             VaultError::Refused(refusal) => refusal.into(),
             VaultError::Submit(SubmitError::Busy) => Self::busy(),
             VaultError::Submit(SubmitError::TooLarge { .. }) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "larger than one block of the log"),
-            VaultError::Submit(SubmitError::Unavailable(cause)) => {
-                tracing::error!(%cause, "the log takes no writes");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", "the log takes no writes; nothing was written")
-            }
             VaultError::Submit(SubmitError::ClockLeapt) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "clock-leapt", error.to_string()),
+            error if error.is_read_only() => {
+                tracing::error!(%error, "the vault takes no writes");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", "the vault takes no writes; nothing was written")
+            }
             VaultError::Submit(SubmitError::Unknown(cause)) => {
                 tracing::error!(%cause, "a write of unknown outcome");
                 let detail = "it is unknown whether this was written: look before trying again";

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cli;
+mod clock_leap;
 mod credentials_connection;
 mod credentials_connector;
 mod egress;

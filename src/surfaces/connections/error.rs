@@ -161,9 +161,9 @@ impl From<&VaultError> for Problem {
             VaultError::Refused(refusal) => refusal.clone().into(),
             VaultError::Submit(SubmitError::Busy) => Self::busy(),
             VaultError::Submit(SubmitError::TooLarge { .. }) => Self::invalid("larger than one block of the log"),
-            VaultError::Submit(SubmitError::Unavailable(_) | SubmitError::ClockLeapt) => {
-                tracing::error!(error = %error, "the log takes no writes");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Read only", "The log takes no writes; nothing was written")
+            error if error.is_read_only() => {
+                tracing::error!(%error, "the vault takes no writes");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Read only", "The vault takes no writes; nothing was written")
             }
             VaultError::Submit(SubmitError::Unknown(cause)) => {
                 tracing::error!(%cause, "a write of unknown outcome");
