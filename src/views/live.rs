@@ -54,11 +54,11 @@ impl Live {
     }
 
     fn fold_one(&self, views: &mut Views, record: &Record, opened: Option<&Arc<[u8]>>) -> Result<(), FoldError> {
-        let opened = match opened {
-            Some(json) => Opener::read(record, Arc::clone(json), None)?,
-            None => self.opener.open(record)?,
+        let event = match opened {
+            Some(json) => Opener::stored(record, json)?.event,
+            None => self.opener.event(record)?,
         };
-        views.fold(record.header(), opened.stored.event);
+        views.fold(record.header(), event);
         Ok(())
     }
 }

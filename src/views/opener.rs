@@ -72,15 +72,25 @@ impl Opener {
         Self::read(record, facts.json.into(), Some(facts.salt))
     }
 
+    /// What happened, and nothing else: all that a fold needs.
+    pub fn event(&self, record: &Record) -> Result<AnyEvent, FoldError> {
+        let at = |cause| FoldError { position: record.header().position, cause };
+        let key = self.key(record).map_err(|error| at(error.into()))?;
+        let facts = envelope::open_facts(self.vault, record.header(), &key, record.facts()).map_err(|error| at(error.into()))?;
+        Self::stored(record, &facts.json).map(|stored| stored.event)
+    }
+
     /// Reads facts that their writer handed over.
     pub fn read(record: &Record, json: Arc<[u8]>, salt: Option<[u8; 32]>) -> Result<Opened, FoldError> {
+        Ok(Opened { record: record.clone(), stored: Self::stored(record, &json)?, json, salt })
+    }
+
+    /// Facts as what happened and how; they must be of the event that the header names.
+    pub fn stored(record: &Record, json: &[u8]) -> Result<Stored, FoldError> {
         let header = record.header();
         let at = |cause| FoldError { position: header.position, cause };
-        let stored = AnyEvent::from_facts(&header.kind, &json).map_err(|error| at(error.into()))?;
-        if stored.event.event_type() != header.event_type {
-            return Err(at(FoldCause::OtherEvent));
-        }
-        Ok(Opened { record: record.clone(), stored, json, salt })
+        let stored = AnyEvent::from_facts(&header.kind, json).map_err(|error| at(error.into()))?;
+        if stored.event.event_type() == header.event_type { Ok(stored) } else { Err(at(FoldCause::OtherEvent)) }
     }
 
     fn key(&self, record: &Record) -> Result<Key, KeyringError> {
