@@ -131,8 +131,6 @@ impl Exchanges {
 
     async fn fly(&self, wanted: Wanted) -> Result<Landed, VaultError> {
         let (principal, connection) = (&wanted.principal, wanted.connection);
-        // Kept before the call, so that nothing but the log itself can keep its result from being recorded.
-        let kept = self.vault.keep(principal.tenant, SECRETS).await?;
         let idempotency = wanted.idempotency.as_ref().map(|(route, key)| (route.as_str(), key.as_str(), [].as_slice()));
         let command = Command { principal, meta: wanted.meta.clone(), idempotency };
         self.end_orphan(connection).await?;
@@ -141,7 +139,14 @@ impl Exchanges {
         if started.repeated {
             return Ok(how_it_stands(&self.vault.views(), connection, intent));
         }
-        let outcome = self.call(&started.views, connection).await;
+        // Kept before the call, so that nothing but the log itself can keep its result from being recorded.
+        let (kept, outcome) = match self.vault.keep(principal.tenant, SECRETS).await {
+            Ok(kept) => (kept, self.call(&started.views, connection).await),
+            Err(error) => {
+                tracing::error!(%error, "nothing could be kept for the result of an exchange");
+                (Kept::nothing(), Outcome::Failed { cause: "not called: the vault takes no writes".into(), passing: true, status: None })
+            }
+        };
         let command = Command { principal, meta: wanted.meta, idempotency: None };
         let landed = match &outcome {
             Outcome::Tokens(_) => Landed::Stored,
@@ -185,7 +190,7 @@ impl Exchanges {
     }
 
     async fn lost(&self, connection: StreamId, tenant: TenantId, intent: Position) -> Result<(), VaultError> {
-        let principal = Principal { id: StreamId::default(), tenant, roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
+        let principal = Principal::vault(tenant);
         let meta = Meta { rule: Some("restart".into()), ..Meta::default() };
         let command = Command { principal: &principal, meta, idempotency: None };
         let cause = "the server ended before the answer was recorded: the outcome is unknown";

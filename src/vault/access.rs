@@ -56,6 +56,14 @@ pub struct Principal {
     pub app_ids: Vec<String>,
 }
 
+impl Principal {
+    /// The vault itself, within a tenant: what no caller asked for.
+    #[must_use]
+    pub const fn vault(tenant: TenantId) -> Self {
+        Self { id: StreamId([0; 16]), tenant, roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() }
+    }
+}
+
 /// What is touched.
 #[derive(Clone, Copy, Debug)]
 pub struct Resource<'a> {

@@ -4,14 +4,14 @@ use super::access::Principal;
 use super::execute::{Command, Given};
 use super::{Vault, VaultError, plans};
 use crate::credentials::{Meta, connector};
-use crate::kernel::{Plan, StreamId, TenantId};
+use crate::kernel::{Plan, TenantId};
 
 impl Vault {
     /// Appends the shipped connectors that the log does not have, or has otherwise, as one group; gives how many. Those that are no longer
     /// shipped stay: connections lead to them.
     pub async fn bring_catalog(&self) -> Result<usize, VaultError> {
         let shipped = connector::shipped().map_err(|error| VaultError::Stopped(format!("the shipped catalog: {error}")))?;
-        let principal = Principal { id: StreamId::default(), tenant: TenantId::SYSTEM, roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
+        let principal = Principal::vault(TenantId::SYSTEM);
         let command = Command { principal: &principal, meta: Meta { rule: Some("upgrade".into()), ..Meta::default() }, idempotency: None };
         let mut changed = 0;
         let decide = |given: &Given<'_>| {

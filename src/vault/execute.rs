@@ -155,7 +155,7 @@ impl Vault {
     /// The answer to a command that was carried out before. It is looked for before anything is decided: the thing has moved on since.
     async fn repeated(&self, hashed: Option<([u8; 32], [u8; 32])>) -> Result<Option<Answer>, VaultError> {
         let Some((command, request)) = hashed else { return Ok(None) };
-        let Some(earlier) = self.sequencer.index().await.and_then(|index| index.command(&command)) else { return Ok(None) };
+        let Some(earlier) = self.sequencer.look(move |index| index.command(&command)).await.flatten() else { return Ok(None) };
         if earlier.request != Some(request) {
             return Err(Refusal::CommandReused.into());
         }

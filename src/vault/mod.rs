@@ -161,12 +161,6 @@ impl Vault {
         &self.keyring
     }
 
-    /// Opens facts.
-    #[must_use]
-    pub fn opener(&self) -> &Opener {
-        &self.opener
-    }
-
     /// The log, for reading.
     #[must_use]
     pub fn log(&self) -> &Arc<dyn EventLog> {

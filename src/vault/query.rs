@@ -55,7 +55,7 @@ impl Vault {
         if position >= now.position() {
             return Ok(Ok(now));
         }
-        Ok(self.root_at(position).await?.map(|root| root.views))
+        Ok(self.past(position).await?.map(|root| root.views))
     }
 
     /// The state hash and the Merkle root at a position, rounded down to a whole group.
@@ -79,6 +79,11 @@ impl Vault {
         if position >= now.views.position() {
             return Ok(Ok(now));
         }
+        self.past(position).await
+    }
+
+    /// The views and the tree at an earlier position, folded on from the nearest root.
+    async fn past(&self, position: Position) -> Result<Result<Root, Busy>, VaultError> {
         let from = self.views.root_before(position);
         let (deep, _turn) = if position.0 - from.views.position().0 > DEEP {
             let Ok(deep) = self.reads.deep.try_lock() else { return Ok(Err(Busy)) };

@@ -7,7 +7,7 @@ use super::execute::{Answer, Command};
 use super::{Vault, VaultError};
 use crate::credentials::vault::{Event, SecretAt};
 use crate::credentials::{AnyEvent, Meta};
-use crate::kernel::{KeyId, Plan, Position, Refusal, StreamId, TenantId, Write};
+use crate::kernel::{KeyId, Plan, Position, Refusal, TenantId, Write};
 
 /// The most secrets of one event.
 pub const MAX_SHREDDED: usize = 1024;
@@ -26,7 +26,7 @@ impl Vault {
             return Err(Refusal::invalid("reason", format!("takes 1 to {MAX_REASON} bytes")).into());
         }
         let keys = self.keys_of(secrets).await?;
-        let principal = Principal { id: StreamId::default(), tenant: TenantId::SYSTEM, roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
+        let principal = Principal::vault(TenantId::SYSTEM);
         let command = Command { principal: &principal, meta: Meta { reason: Some(reason.to_owned()), ..meta }, idempotency: None };
         let decide = |given: &super::Given<'_>| {
             let stream = given.views.vault().ok_or(Refusal::NotFound)?;

@@ -37,7 +37,7 @@ pub async fn catch_up(
         let ends = |record: &Record| record.header().group.ends() && record.header().position <= until;
         let whole = records.iter().rposition(ends).map_or(0, |last| last + 1);
         for record in records.iter().take(whole) {
-            views.fold(record.header(), opener.event(record)?);
+            views.fold(record.header(), opener.open(record)?.stored.event);
             tree.push(record.leaf());
         }
         progress(views.position());

@@ -56,7 +56,7 @@ impl Live {
     fn fold_one(&self, views: &mut Views, record: &Record, opened: Option<&Arc<[u8]>>) -> Result<(), FoldError> {
         let event = match opened {
             Some(json) => Opener::stored(record, json)?.event,
-            None => self.opener.event(record)?,
+            None => self.opener.open(record)?.stored.event,
         };
         views.fold(record.header(), event);
         Ok(())

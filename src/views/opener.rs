@@ -38,16 +38,12 @@ pub enum FoldCause {
     OtherEvent,
 }
 
-/// A record with its facts.
+/// Opened facts.
 pub struct Opened {
-    /// The record.
-    pub record: Record,
     /// What happened, and how.
     pub stored: Stored,
     /// The facts as they are stored.
-    pub json: Arc<[u8]>,
-    /// The random bytes that the commitment rests on; absent where the facts came from their writer and no box was opened.
-    pub salt: Option<[u8; 32]>,
+    pub json: Vec<u8>,
 }
 
 /// Opens facts with the keyring's keys, and keeps the latest ones.
@@ -68,21 +64,8 @@ impl Opener {
     pub fn open(&self, record: &Record) -> Result<Opened, FoldError> {
         let at = |cause| FoldError { position: record.header().position, cause };
         let key = self.key(record).map_err(|error| at(error.into()))?;
-        let facts = envelope::open_facts(self.vault, record.header(), &key, record.facts()).map_err(|error| at(error.into()))?;
-        Self::read(record, facts.json.into(), Some(facts.salt))
-    }
-
-    /// What happened, and nothing else: all that a fold needs.
-    pub fn event(&self, record: &Record) -> Result<AnyEvent, FoldError> {
-        let at = |cause| FoldError { position: record.header().position, cause };
-        let key = self.key(record).map_err(|error| at(error.into()))?;
-        let facts = envelope::open_facts(self.vault, record.header(), &key, record.facts()).map_err(|error| at(error.into()))?;
-        Self::stored(record, &facts.json).map(|stored| stored.event)
-    }
-
-    /// Reads facts that their writer handed over.
-    pub fn read(record: &Record, json: Arc<[u8]>, salt: Option<[u8; 32]>) -> Result<Opened, FoldError> {
-        Ok(Opened { record: record.clone(), stored: Self::stored(record, &json)?, json, salt })
+        let json = envelope::open_facts(self.vault, record.header(), &key, record.facts()).map_err(|error| at(error.into()))?.json;
+        Ok(Opened { stored: Self::stored(record, &json)?, json })
     }
 
     /// Facts as what happened and how; they must be of the event that the header names.

@@ -132,7 +132,7 @@ fn facts_of_another_event_than_the_header_says_are_not_folded() {
     let read = |event_type: &str| {
         let header = submission(&[change(1, 0)], None).drafts.remove(0).header;
         let record = Record::encode(Header { position: Position(7), event_type: event_type.to_owned(), ..header }, b"", &[]).unwrap();
-        Opener::read(&record, Arc::clone(&json), None).map(|opened| opened.stored.event)
+        Opener::stored(&record, &json).map(|stored| stored.event)
     };
     assert_eq!(read("created").unwrap(), event);
     let error = read("updated").unwrap_err();
