@@ -8,7 +8,7 @@ use keyledger::credentials::Meta;
 use keyledger::credentials::connection::Changes;
 use keyledger::credentials::vault::SecretAt;
 use keyledger::kernel::*;
-use keyledger::keyring::{KeyringError, Purpose};
+use keyledger::keyring::{Keyring, KeyringError, Purpose};
 use keyledger::server::{Home, HomeError, Restored, Until};
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Vault, VaultError, plans};
@@ -117,13 +117,26 @@ async fn a_restore_of_a_restore_begins_yet_another_epoch() {
 #[tokio::test]
 async fn what_was_shredded_after_the_moment_does_not_come_back() {
     let old = Old::new().await;
-    let (vault, _lock) = old.home("old", 2).start().await.unwrap();
+    let (vault, old_lock) = old.home("old", 2).start().await.unwrap();
     let owner = vault.authenticate(&old.token).unwrap();
     let at = import(&vault, &owner, "a", "shredded later").await;
     let live = state(&vault);
+    let dead = vault.log().fetch(&[at]).await.unwrap()[0].header().secrets[0].key;
+    for name in ["keyring.db", "keyring-copy.db"] {
+        std::fs::copy(old.path("old").join(name), old.path(name)).unwrap();
+    }
     vault.shred(Meta::default(), &[SecretAt { position: at, name: "access_token".into() }], "a test").await.unwrap();
+    drop((vault, old_lock));
+    // As a crash between the event and the destruction leaves it.
+    for name in ["keyring.db", "keyring-copy.db"] {
+        std::fs::copy(old.path(name), old.path("old").join(name)).unwrap();
+    }
     let restored = old.restore("old", Until::Position(at), "new", 3).await.unwrap();
     assert_eq!((restored.shredded_since, restored.dropped, restored.state), (1, 1, live));
+    // Before any start: the key is in none of the restored files.
+    let files = old.home("new", 4).read().unwrap();
+    assert!(matches!(files.keyring.key(owner.tenant, dead), Err(KeyringError::Destroyed(_))));
+    drop(files);
     let (new, lock) = old.home("new", 4).start().await.unwrap();
     let stream = new.views().connection(owner.tenant, &key("a", "pipedrive")).unwrap();
     let shown = new.reveal(&owner, Meta::default(), stream, "access_token", "a test").await;
