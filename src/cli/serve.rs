@@ -17,7 +17,7 @@ use crate::egress::{Egress, Limits as EgressLimits, Policy};
 use crate::jobs::Jobs;
 use crate::oauth::Exchanges;
 use crate::server::{Begun, router, serve};
-use crate::surfaces::Front;
+use crate::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
 
 /// How long the end waits for exchanges whose result the log does not take.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -32,6 +32,9 @@ pub(super) struct Serve {
     /// Addresses that token exchanges may call although they are not public, over http and on any port: a CIDR range, repeatable.
     #[arg(long, env = "KEYLEDGER_ALLOW_EGRESS", value_name = "CIDR", value_delimiter = ',')]
     allow_egress: Vec<IpNet>,
+    /// How long an access token lives, in seconds, where its vendor does not say: 120 to 86,400.
+    #[arg(long, env = "KEYLEDGER_ACCESS_TOKEN_SECONDS", default_value_t = ACCESS_TOKEN_SECONDS, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(120..=86_400))]
+    access_token_seconds: i64,
 }
 
 impl Serve {
@@ -73,7 +76,9 @@ impl Serve {
         });
         let (settle, settled) = watch::channel(false);
         let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(settled));
-        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges) }), stopped).await;
+        let root_key = Box::new(home.key_file(vault.keyring().vault())?);
+        let settings = Arc::new(Settings { access_token_seconds: self.access_token_seconds, root_key });
+        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), settings }), stopped).await;
         // In this order: a result that still comes is recorded, and the last snapshot holds it.
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {

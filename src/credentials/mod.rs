@@ -1,10 +1,15 @@
 //! The one list of kinds. Each kind is a folder with the same names: `Command`, `Event`, `State`, `decide`, `evolve`.
 
+mod bearer;
 mod facts;
+pub mod issued;
+mod password;
 mod shown;
 mod verifier;
 
+pub use bearer::Bearer;
 pub use facts::{FactsError, Meta, Stored};
+pub use password::PasswordHash;
 pub use verifier::Verifier;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{Header, Secret, StreamId, Version};
 
 /// Grows whenever a fold gives another state for the same events: snapshots and recorded state hashes name it.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// What every kind's `decide` is told of its own stream.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +26,13 @@ pub struct Subject {
     pub stream: StreamId,
     /// Its content version; 0 when it does not exist.
     pub version: Version,
+}
+
+/// The new value of a part that may be taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct To<T> {
+    /// `None` takes it away.
+    pub to: Option<T>,
 }
 
 /// Values that a command seals, by the name of their box.
@@ -43,6 +55,19 @@ macro_rules! kinds {
             #[default]
             Absent,
             $($variant($module::State),)*
+        }
+
+        /// The kinds, as words of the program; neither stored nor ordered.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(missing_docs, reason = "the variants are the kinds, documented at their modules")]
+        pub enum Kind { $($variant,)* }
+
+        impl Kind {
+            /// The kind's stored name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $module::NAME,)* }
+            }
         }
 
         $(impl From<$module::Event> for AnyEvent {
@@ -84,6 +109,12 @@ macro_rules! kinds {
         }
 
         impl AnyState {
+            /// The kind; `None` before the first event.
+            #[must_use]
+            pub const fn sort(&self) -> Option<Kind> {
+                match self { Self::Absent => None, $(Self::$variant(_) => Some(Kind::$variant),)* }
+            }
+
             /// The kind's stored name; empty before the first event.
             #[must_use]
             pub const fn kind(&self) -> &'static str {
@@ -118,6 +149,24 @@ kinds! {
     Connection: connection,
     /// The vault itself: shreds, restores.
     Vault: vault,
+    /// A tenant's own set of permissions.
+    Role: role,
+    /// Whom API keys serve.
+    Organization: organization,
+    /// A program with roles of its own.
+    Application: application,
+    /// A user that logged in.
+    Session: session,
+    /// A user's key at a provider of models.
+    ProviderKey: provider_key,
+    /// Two pairs of id and secret, and roles.
+    ApiClient: api_client,
+    /// A program that acts as its user.
+    UserApplication: user_application,
+    /// When secrets were used.
+    Usage: usage,
+    /// What was refused.
+    Attempts: attempts,
 }
 
 impl AnyState {

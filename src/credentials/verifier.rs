@@ -34,12 +34,18 @@ impl Verifier {
 
     /// For the stored shapes only.
     pub fn serialize<S: Serializer>(verifier: &Self, out: S) -> Result<S::Ok, S::Error> {
+        if !out.is_human_readable() {
+            return (verifier.key, verifier.hash).serialize(out);
+        }
         let text = (base16ct::lower::encode_string(&verifier.key), base16ct::lower::encode_string(&verifier.hash));
         text.serialize(out)
     }
 
     /// For the stored shapes only.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        if !from.is_human_readable() {
+            return <([u8; 16], [u8; 32])>::deserialize(from).map(|(key, hash)| Self { key, hash });
+        }
         let (key, hash) = <(String, String)>::deserialize(from)?;
         let read = |text: &str, bytes: &mut [u8]| base16ct::lower::decode(text, bytes).is_ok_and(|read| read.len() * 2 == text.len());
         let mut verifier = Self { key: [0; 16], hash: [0; 32] };

@@ -132,6 +132,29 @@ id!(
     GroupId
 );
 
+impl StreamId {
+    /// As a UUID is written: `8-4-4-4-12` hex digits.
+    #[must_use]
+    pub fn uuid(self) -> String {
+        let hex = self.to_string();
+        let mut uuid = String::with_capacity(36);
+        for (place, digit) in hex.chars().enumerate() {
+            if [8, 12, 16, 20].contains(&place) {
+                uuid.push('-');
+            }
+            uuid.push(digit);
+        }
+        uuid
+    }
+
+    /// Of 32 hex digits or a UUID, in any letter case: vendors' clients know ids as UUIDs.
+    #[must_use]
+    pub fn of_client(text: &str) -> Option<Self> {
+        let id: Self = text.to_ascii_lowercase().replace('-', "").parse().ok()?;
+        (text.len() == 32 || text.eq_ignore_ascii_case(&id.uuid())).then_some(id)
+    }
+}
+
 impl TenantId {
     /// Owns what belongs to nobody: the vault itself, tenants, shipped connectors. Fixed, and without API credentials.
     pub const SYSTEM: Self = Self(*b"keyledger-system");
@@ -204,6 +227,18 @@ mod tests {
             "3031323334353637383961626364656A",
         ] {
             assert_eq!(bad.parse::<StreamId>(), Err(IdError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn clients_ids_are_hex_or_uuids_in_any_letter_case() {
+        let id = StreamId([0xab; 16]);
+        assert_eq!(id.uuid(), "abababab-abab-abab-abab-abababababab");
+        for text in [id.uuid(), id.to_string(), id.uuid().to_uppercase()] {
+            assert_eq!(StreamId::of_client(&text), Some(id));
+        }
+        for bad in ["", "abab", "abababababab-abab-abab-abab-abababab", "{abababab-abab-abab-abab-abababababab}"] {
+            assert_eq!(StreamId::of_client(bad), None, "{bad}");
         }
     }
 

@@ -122,6 +122,8 @@ pub trait Keyring: Send + Sync {
     fn vault(&self) -> VaultId;
     /// A key with one purpose: of the tenant for [`Purpose::Claims`], else of the vault.
     fn purpose(&self, tenant: TenantId, purpose: Purpose) -> Result<PurposeKey, KeyringError>;
+    /// Makes a tenant's keys, if it has none: they are wrapped under the root key, which is not kept.
+    fn admit(&self, tenant: TenantId, root: &Key) -> Result<(), KeyringError>;
     /// A data key that was never handed out before; spent whatever becomes of it.
     fn take(&self, tenant: TenantId) -> Result<(KeyId, Key), KeyringError>;
     /// A data key by its id.

@@ -287,6 +287,10 @@ impl Keyring for SqliteKeyring {
         Ok(PurposeKey { id: found.id, key: found.key.duplicate() })
     }
 
+    fn admit(&self, tenant: TenantId, root: &Key) -> Result<(), KeyringError> {
+        self.ensure_tenant(tenant, root)
+    }
+
     fn take(&self, tenant: TenantId) -> Result<(KeyId, Key), KeyringError> {
         loop {
             {

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::envelope::{OpenError, open_raw, seal_raw};
-use crate::kernel::{Claim, Fingerprint, KeyId, Random, StreamId, TenantId, VaultId};
+use crate::kernel::{Claim, Fingerprint, KeyId, Random, StreamId, TenantId, Tried, VaultId};
 
 const BOX: &[u8] = b"keyledger/v1/box";
 const FACTS: &[u8] = b"keyledger/v1/facts-commitment";
@@ -17,6 +17,8 @@ const FINGERPRINT: &[u8] = b"keyledger/v1/fingerprint";
 const COMMAND: &[u8] = b"keyledger/v1/command";
 const REQUEST: &[u8] = b"keyledger/v1/request";
 const TOKEN: &[u8] = b"keyledger/v1/token";
+const TRIED: &[u8] = b"keyledger/v1/tried";
+const TOLD_APART: &[u8] = b"keyledger/v1/told-apart";
 const STATE: &[u8] = b"keyledger/v1/state";
 const CHUNK: &[u8] = b"keyledger/v1/chunk";
 
@@ -174,6 +176,20 @@ pub fn request(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
 #[must_use]
 pub fn token_verifier(key: &Key, id: &str, secret: &[u8]) -> [u8; 32] {
     keyed(key, TOKEN, &[id.as_bytes(), secret])
+}
+
+/// A name that was tried at a sort of door: it need not exist.
+#[must_use]
+pub fn tried(key: &Key, door: &str, name: &str) -> Tried {
+    let [half @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = keyed(key, TRIED, &[door.as_bytes(), name.as_bytes()]);
+    Tried(half)
+}
+
+/// Tells one wrong secret from another, in memory only.
+#[must_use]
+pub fn told_apart(key: &Key, presented: &[u8]) -> [u8; 8] {
+    let hash = keyed(key, TOLD_APART, &[presented]);
+    hash.first_chunk().copied().unwrap_or_default()
 }
 
 /// A stream's part of the state hash: over its canonical state.

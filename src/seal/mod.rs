@@ -4,7 +4,9 @@ mod bytes;
 mod chunks;
 pub mod derive;
 pub mod envelope;
+pub mod jwt;
 pub mod merkle;
+pub mod password;
 pub mod record;
 
 pub use chunks::{ChunkReader, ChunkWriter};

@@ -176,7 +176,8 @@ impl Home {
         Ok(Reading { log: Arc::new(log), keyring: Arc::new(keyring) })
     }
 
-    pub(super) fn key_file(&self, vault: VaultId) -> Result<KeyFile, KeyringError> {
+    /// Where a vault's root key comes from.
+    pub fn key_file(&self, vault: VaultId) -> Result<KeyFile, KeyringError> {
         self.root_key_file.clone().map_or_else(|| KeyFile::default_for(vault), |path| Ok(KeyFile::at(path)))
     }
 

@@ -1,7 +1,12 @@
 //! The surfaces: each speaks its vendor's shapes over the same core.
 
+mod api_clients;
+mod api_keys;
+mod call;
 mod connections;
 mod openapi;
+mod provider_keys;
+mod user_applications;
 mod v1;
 
 use std::sync::Arc;
@@ -10,6 +15,7 @@ use axum::Router;
 
 pub use openapi::document;
 
+use crate::keyring::RootKeyProvider;
 use crate::oauth::Exchanges;
 use crate::vault::Vault;
 
@@ -20,9 +26,27 @@ pub struct Front {
     pub vault: Arc<Vault>,
     /// The exchanges under way.
     pub exchanges: Arc<Exchanges>,
+    /// What the operator set.
+    pub settings: Arc<Settings>,
 }
+
+/// What the operator set.
+pub struct Settings {
+    /// An access token lives so many seconds where its vendor does not say.
+    pub access_token_seconds: i64,
+    /// Where the root key comes from: a new tenant's keys are wrapped under it.
+    pub root_key: Box<dyn RootKeyProvider + Send + Sync>,
+}
+
+/// Seconds that an access token lives where nobody says otherwise.
+pub const ACCESS_TOKEN_SECONDS: i64 = 3600;
 
 /// All routes of all surfaces.
 pub fn router(front: &Front) -> Router {
-    v1::router(front.clone(), document().into()).merge(connections::router(front.clone()))
+    v1::router(front.clone(), document().into())
+        .merge(provider_keys::router(front.clone()))
+        .merge(api_keys::router(front.clone()))
+        .merge(api_clients::router(front.clone()))
+        .merge(user_applications::router(front.clone()))
+        .merge(connections::router(front.clone()))
 }

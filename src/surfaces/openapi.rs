@@ -6,20 +6,25 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{Components, Info, License, OpenApi, Paths};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{connections, v1};
+use super::{api_clients, api_keys, connections, provider_keys, user_applications, v1};
 use crate::web::problem::Problem;
 
 /// The document, as indented JSON with a line break at its end.
 #[must_use]
 pub fn document() -> String {
     let info = Info::builder().title("keyledger").version(env!("CARGO_PKG_VERSION")).description(Some(
-        "An event-sourced credential vault. `/vault` speaks Apideck's Vault API; `/v1` is the vault's own, with RFC 9457 problems. \
+        "An event-sourced credential vault. `/vault` speaks Apideck's Vault API, `/external_provider` that of Pieces, `/api-keys` that of Khomp REC, \
+         `/local-user-store` and `/auth` that of SSH PrivX, `/api/v1` that of NVIDIA Run:ai; `/v1` is the vault's own, with RFC 9457 problems. \
          Answers bear `Keyledger-Position`, the position that they reflect.",
     ));
     let license = License::builder().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let mut whole = OpenApi::new(info.license(Some(license)).build(), Paths::new());
     whole.merge(v1::openapi());
     whole.merge(connections::openapi());
+    whole.merge(provider_keys::openapi());
+    whole.merge(api_keys::openapi());
+    whole.merge(api_clients::openapi());
+    whole.merge(user_applications::openapi());
     let components = whole.components.get_or_insert_with(Components::new);
     // What the shared errors of each surface refer to.
     let mut errors = vec![(Problem::name().into_owned(), Problem::schema())];

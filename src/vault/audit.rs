@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::access::{Permission, Principal, Resource, authorize};
+use super::access::{Principal, Resource, authorize};
 use super::{Vault, VaultError};
 use crate::credentials::{AnyState, Meta, connection, connector, consumer, vault};
-use crate::kernel::{Header, KeyId, Position, Refusal, StreamId, TenantId};
+use crate::kernel::{Header, KeyId, Permission, Position, Refusal, StreamId, TenantId};
 use crate::log::MAX_BLOCK_RECORDS;
 use crate::seal::Record;
 

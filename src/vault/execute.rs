@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::access::Principal;
 use super::sealer::Author;
 use super::{Vault, VaultError};
-use crate::credentials::{AnyEvent, Meta};
-use crate::kernel::{KeyId, Moment, Plan, Position, Random, Refusal, StreamId, TenantId};
+use crate::credentials::issued::{self, KnownToken, TokenType};
+use crate::credentials::{AnyEvent, Meta, Sealing, Verifier};
+use crate::kernel::{KeyId, Moment, Plan, Position, Random, Refusal, Secret, StreamId, TenantId};
+use crate::keyring::PurposeKey;
 use crate::log::{Appended, Place, Submission, SubmitError};
-use crate::seal::Key;
-use crate::views::Views;
+use crate::seal::{Key, derive};
+use crate::views::{REPLAY, Views};
 
 /// How often a command is decided anew because another writer was faster.
 const TRIES: u32 = 8;
@@ -21,9 +23,30 @@ pub struct Given<'a> {
     /// The time.
     pub now: Moment,
     random: &'a dyn Random,
+    token_key: &'a PurposeKey,
+    /// Whether the command may be repeated, so that what it shows once must be shown again.
+    repeatable: bool,
 }
 
 impl Given<'_> {
+    /// A secret of our own: its value to show once, and what it is recognised by.
+    #[must_use]
+    pub fn issue(&self, kind: TokenType) -> (Secret, KnownToken) {
+        issued::draw(kind, self.random, |token| {
+            Verifier::new(self.token_key.id, derive::token_verifier(&self.token_key.key, &token.id.to_string(), token.secret.expose()))
+        })
+    }
+
+    /// What a repeat of the command is answered with, a secret a line; nothing when it cannot be repeated.
+    #[must_use]
+    pub fn replay(&self, values: &[Secret]) -> Sealing {
+        if !self.repeatable {
+            return Sealing::new();
+        }
+        let lines = Secret::new(values.iter().map(Secret::expose).collect::<Vec<_>>().join(&b'\n'));
+        vec![(REPLAY.to_owned(), lines)]
+    }
+
     /// An id for a thing that is to be made.
     #[must_use]
     pub fn fresh(&self) -> StreamId {
@@ -105,7 +128,7 @@ impl Vault {
                 return Err(VaultError::Stopped(cause));
             }
             let views = self.views.load();
-            let given = Given { views: &views, now: self.clock.now(), random: &*self.random };
+            let given = Given { views: &views, now: self.time(&views), random: &*self.random, token_key: &self.token_key, repeatable: hashed.is_some() };
             let plan = decide(&given)?;
             if plan.writes.is_empty() {
                 return Ok(Answer { views, events: None, repeated: false });

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::VaultError;
 use super::sealer::{Author, Sealer};
-use crate::credentials::api_key::{self, Grant, KnownToken, Token, TokenType};
+use crate::credentials::api_key::{self, Grant};
+use crate::credentials::issued::{self, KnownToken, TokenType};
 use crate::credentials::{AnyEvent, Meta, Subject, Verifier, connector, tenant, user, vault};
-use crate::kernel::{Claim, Clock, Epoch, Plan, Random, Refusal, Secret, StreamId, TenantId, Version, Write};
+use crate::kernel::{Builtin, Claim, Clock, Epoch, Plan, Random, Refusal, RoleRef, Secret, StreamId, TenantId, Version, Write};
 use crate::keyring::{Keyring, Purpose};
 use crate::log::{EventLog, Index, Sequencer, Subscriber};
 use crate::seal::{Record, derive};
@@ -42,30 +43,29 @@ pub async fn begin(
     }
     let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), Epoch { number: 1, id: random.array() })?;
     let meta = Meta { rule: Some("genesis".into()), ..Meta::default() };
-    let (owner, token) = (StreamId::random(&*random), Token::random(TokenType::Key, &*random));
+    let owner = StreamId::random(&*random);
+    let hmac = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
+    let issued =
+        issued::draw(TokenType::Key, &*random, |token| Verifier::new(hmac.id, derive::token_verifier(&hmac.key, &token.id.to_string(), token.secret.expose())));
+    let (token, plan) = owner_plan(owner, StreamId::random(&*random), issued);
     // The owner first: a vault that was cut short here has no `vault` event yet, and is begun anew in an empty folder.
-    let plans = [
-        (tenant, owner_plan(&*random, &*keyring, owner, &token)?),
-        (TenantId::SYSTEM, connectors_plan(&*random)?),
-        (TenantId::SYSTEM, system_plan(&*random, tenant)),
-    ];
+    let plans = [(tenant, plan), (TenantId::SYSTEM, connectors_plan(&*random)?), (TenantId::SYSTEM, system_plan(&*random, tenant))];
     for (tenant, plan) in plans {
         let author = Author { tenant, actor: StreamId::default(), meta: &meta, command: None };
         sequencer.submit(sealer.seal(plan, &author, |_| None, &mut Vec::new())?).await?;
     }
     // The log may be closed, or moved, from here on.
     sequencer.shutdown().await;
-    Ok(Genesis { tenant, owner, token: token.text() })
+    Ok(Genesis { tenant, owner, token })
 }
 
 fn created(stream: StreamId, event: impl Into<AnyEvent>) -> Write<AnyEvent> {
     Write::change(stream, Version::ZERO, event.into())
 }
 
-fn owner_plan(random: &dyn Random, keyring: &dyn Keyring, owner: StreamId, token: &Token) -> Result<Plan<AnyEvent>, VaultError> {
-    let profile = user::Profile { login: "owner".into(), name: "Owner".into(), email: None, roles: vec!["owner".into()] };
-    let hmac = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
-    let verifier = Verifier::new(hmac.id, derive::token_verifier(&hmac.key, &token.id, token.secret.expose()));
+/// A tenant's first user, and that user's first key, whose value is given back.
+pub(super) fn owner_plan(owner: StreamId, key: StreamId, (token, known): (Secret, KnownToken)) -> (Secret, Plan<AnyEvent>) {
+    let profile = user::Profile { login: "owner".into(), name: "Owner".into(), email: None, roles: vec![RoleRef::Builtin(Builtin::Owner)] };
     let grant = Grant {
         name: "owner's first key".into(),
         owner: Some(owner),
@@ -77,10 +77,8 @@ fn owner_plan(random: &dyn Random, keyring: &dyn Keyring, owner: StreamId, token
         app_ids: Vec::new(),
         expires_at: None,
     };
-    let known = KnownToken { id: token.id.clone(), short: token.short(), verifier };
-    let user = created(owner, user::Event::Created(profile)).taking(Claim::exact(user::NAME, &[], "owner"));
-    let key = created(StreamId::random(random), api_key::Event::Created { grant, token: known });
-    Ok(Plan::of(user).and(Plan::of(key)))
+    let user = created(owner, user::Event::Created(profile)).taking(user::claim("owner"));
+    (token, Plan::of(user).and(Plan::of(created(key, api_key::Event::Created { grant, token: known }))))
 }
 
 fn connectors_plan(random: &dyn Random) -> Result<Plan<AnyEvent>, VaultError> {

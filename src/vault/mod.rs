@@ -1,7 +1,9 @@
 //! The shell around the pure core: it proves, loads, decides, seals, appends, and only then answers.
 
 pub mod access;
+mod attempts;
 mod audit;
+mod authenticate;
 mod catalog;
 mod execute;
 mod genesis;
@@ -9,19 +11,29 @@ pub mod plans;
 mod query;
 mod reveal;
 mod sealer;
+mod sessions;
 mod shred;
+mod tenants;
+mod tokens;
+mod usage;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
+pub use attempts::{Door, Locked, wait};
 pub use audit::{Filter, Page, Shown};
+pub use authenticate::{Access, Unusable};
 pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
 pub use query::{Busy, StateAt};
 pub use reveal::{MAX_REASON, Revealed};
 pub use sealer::{Author, SealFailure, Sealer};
+pub use sessions::{LoggedIn, SESSION_SECONDS};
 pub use shred::MAX_SHREDDED;
+pub use tokens::{Client, For, Minted, REFRESH_SECONDS, Rejected};
 
-use crate::credentials::FactsError;
+use crate::credentials::{FactsError, Verifier};
 use crate::kernel::{Clock, KeyId, Random, Refusal, TenantId};
 use crate::keyring::{Keyring, KeyringError, Purpose, PurposeKey};
 use crate::log::{EventLog, LogError, Sequencer, SubmitError};
@@ -90,6 +102,14 @@ pub struct Vault {
     sealer: Sealer,
     /// Verifies presented tokens; held here so that a request asks the keyring for nothing.
     token_key: PurposeKey,
+    /// Signs access tokens.
+    jwt_key: PurposeKey,
+    /// What a presented secret is compared with when nothing is known of it.
+    nobody: Verifier,
+    /// Passwords are hashed two at a time: each takes 19 MiB.
+    hashing: Semaphore,
+    usage: usage::Usage,
+    attempts: attempts::Attempts,
     reads: query::Reads,
     /// Why the latest command was not written, until one is.
     refusing: std::sync::Mutex<Option<String>>,
@@ -118,7 +138,14 @@ impl Vault {
         keyring.destroy(&shredded)?;
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
+        let jwt_key = keyring.purpose(TenantId::SYSTEM, Purpose::Jwt)?;
+        let nobody = Verifier::new(token_key.id, random.array());
         Ok(Self {
+            jwt_key,
+            nobody,
+            hashing: Semaphore::new(sessions::HASHING),
+            usage: usage::Usage::default(),
+            attempts: attempts::Attempts::default(),
             log,
             keyring,
             clock,

@@ -1,14 +1,13 @@
 //! Reading secrets. Few may, and the event that says so is durable before the value leaves.
 
-use super::access::{Permission, Principal, Resource, authorize};
-use super::execute::Command;
+use super::access::{Principal, Resource};
+use super::execute::{Command, Given};
 use super::{Vault, VaultError, plans};
-use crate::credentials::api_key::{self, Token};
-use crate::credentials::connection;
-use crate::credentials::{AnyState, Meta, user};
-use crate::kernel::{Position, Refusal, Secret, SecretRef, StreamId, TenantId};
+use crate::credentials::{AnyState, Meta, connection};
+use crate::kernel::{Permission, Position, Refusal, Secret, SecretRef, StreamId, TenantId};
 use crate::keyring::KeyringError;
-use crate::seal::{derive, envelope};
+use crate::seal::{Record, envelope};
+use crate::views::REPLAY;
 
 /// The longest reason, in bytes.
 pub const MAX_REASON: usize = 512;
@@ -24,69 +23,84 @@ pub struct Revealed {
 }
 
 impl Vault {
-    /// Who presents this token; an unknown, mistyped, wrong or expired one is refused alike.
-    pub fn authenticate(&self, presented: &str) -> Result<Principal, Refusal> {
-        let token = Token::parse(presented).map_err(|_| Refusal::NotFound)?;
-        let views = self.views();
-        let id = views.token(&token.id).ok_or(Refusal::NotFound)?;
-        let entry = views.thing(id).ok_or(Refusal::NotFound)?;
-        let AnyState::ApiKey(api_key::State::Live { grant, token: known, .. }) = &entry.state else { return Err(Refusal::NotFound) };
-        let hash = derive::token_verifier(&self.token_key.key, &token.id, token.secret.expose());
-        let expired = grant.expires_at.is_some_and(|end| end <= self.clock.now());
-        if known.verifier.key() != self.token_key.id || !known.verifier.matches(&hash) || expired {
-            return Err(Refusal::NotFound);
-        }
-        let roles = match grant.owner.and_then(|owner| views.thing(owner)).map(|entry| &entry.state) {
-            Some(AnyState::User(user::State::Live { profile, .. })) => profile.roles.clone(),
-            _ => Vec::new(),
-        };
-        Ok(Principal { id, tenant: entry.tenant, roles, permissions: grant.permissions.clone(), app_ids: grant.app_ids.clone() })
-    }
-
-    /// Shows one secret of a connection, by the name of its box, for a stated reason.
+    /// Shows one secret of a credential, by the name of its box, for a stated reason.
     pub async fn reveal(&self, principal: &Principal, meta: Meta, stream: StreamId, name: &str, reason: &str) -> Result<Revealed, VaultError> {
         if reason.trim().is_empty() || reason.len() > MAX_REASON {
             return Err(Refusal::invalid("reason", format!("takes 1 to {MAX_REASON} bytes")).into());
         }
-        let mut shown: Option<SecretRef> = None;
-        let rule = self.may_reveal(principal, stream)?;
-        let meta = Meta { reason: Some(reason.to_owned()), rule: Some(rule.to_owned()), ..meta };
-        let command = Command { principal, meta, idempotency: None };
-        let answer = self.execute(&command, |given| {
-            let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
-            let AnyState::Connection(state) = &entry.state else { return Err(Refusal::NotFound) };
-            let secret = state.secrets().into_iter().find(|secret| secret.name == name).cloned().ok_or(Refusal::NotFound)?;
-            shown = Some(secret.clone());
-            plans::on_connection(given, stream, connection::Command::Reveal { secret })
-        });
-        let answer = answer.await?;
-        let secret = shown.ok_or(Refusal::NotFound)?;
-        let value = self.open_secret(principal.tenant, &secret).await?;
-        Ok(Revealed { value, secret, at: answer.events.map_or(Position::ZERO, |(first, _)| first) })
+        let meta = Meta { reason: Some(reason.to_owned()), ..meta };
+        let wanted = |secret: &SecretRef| secret.name == name;
+        let shown = self.shown(principal, meta, stream, Permission::SecretsReveal, wanted).await?;
+        Ok(shown.into_iter().next().ok_or(Refusal::NotFound)?)
     }
 
-    fn may_reveal(&self, principal: &Principal, stream: StreamId) -> Result<&'static str, Refusal> {
+    /// Shows an API client's secret and OAuth client secret, in this order: its vendor's clients read them with the rest of it.
+    pub async fn reveal_client(&self, principal: &Principal, meta: Meta, stream: StreamId) -> Result<Vec<Revealed>, VaultError> {
+        self.shown(principal, meta, stream, Permission::ApiClientsReveal, |_| true).await
+    }
+
+    async fn shown(
+        &self,
+        principal: &Principal,
+        meta: Meta,
+        stream: StreamId,
+        permission: Permission,
+        wanted: impl Fn(&SecretRef) -> bool,
+    ) -> Result<Vec<Revealed>, VaultError> {
         let views = self.views();
         let entry = views.thing(stream).ok_or(Refusal::NotFound)?;
         let app = match &entry.state {
             AnyState::Connection(connection::State::Live(live)) => Some(live.key.app.as_str()),
             _ => None,
         };
-        authorize(principal, Permission::SecretsReveal, Resource { tenant: entry.tenant, app })
+        let rule = self.may(principal, permission, Resource { tenant: entry.tenant, app })?.to_owned();
+        let mut shown: Vec<SecretRef> = Vec::new();
+        let command = Command { principal, meta: Meta { rule: Some(rule), ..meta }, idempotency: None };
+        let answer = self.execute(&command, |given: &Given<'_>| {
+            let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
+            shown = presented(&entry.state).into_iter().filter(|secret| wanted(secret)).cloned().collect();
+            plans::note_reveal(given, principal.tenant, stream, &shown)
+        });
+        let at = answer.await?.events.map_or(Position::ZERO, |(first, _)| first);
+        let mut revealed = Vec::with_capacity(shown.len());
+        for secret in shown {
+            revealed.push(Revealed { value: self.open_secret(principal.tenant, &secret).await?, secret, at });
+        }
+        Ok(revealed)
     }
 
     /// Opens a secret where it lies in the log. Only what records the use may call this: a reveal, and an exchange after its intent.
     pub(crate) async fn open_secret(&self, tenant: TenantId, secret: &SecretRef) -> Result<Secret, VaultError> {
         let records = self.log.fetch(&[secret.position]).await?;
         let record = records.first().ok_or(Refusal::NotFound)?;
-        let place = record.header().secrets.iter().position(|sealed| sealed.name == secret.name).ok_or(Refusal::NotFound)?;
+        self.open_box(tenant, record, &secret.name)
+    }
+
+    fn open_box(&self, tenant: TenantId, record: &Record, name: &str) -> Result<Secret, VaultError> {
+        let place = record.header().secrets.iter().position(|sealed| sealed.name == name).ok_or(Refusal::NotFound)?;
         let (sealed, header) = (record.secret(place).ok_or(Refusal::NotFound)?, record.header());
         let id = header.secrets.get(place).ok_or(Refusal::NotFound)?.key;
         let key = match self.keyring.key(tenant, id) {
             Err(KeyringError::Destroyed(_)) => return Err(Refusal::Shredded.into()),
             other => other?,
         };
-        let opened = envelope::open_secret(self.keyring.vault(), header, &secret.name, id, &key, sealed);
-        opened.map_err(|error| VaultError::Fold(crate::views::FoldError { position: secret.position, cause: error.into() }))
+        let opened = envelope::open_secret(self.keyring.vault(), header, name, id, &key, sealed);
+        opened.map_err(|error| VaultError::Fold(crate::views::FoldError { position: header.position, cause: error.into() }))
+    }
+
+    /// What a command showed once, for its repeat: the values that its first event keeps for a day.
+    pub async fn replayed(&self, tenant: TenantId, first: Position) -> Result<Vec<Secret>, VaultError> {
+        let records = self.log.fetch(&[first]).await?;
+        let record = records.first().filter(|record| record.header().tenant == tenant).ok_or(Refusal::NotFound)?;
+        let lines = self.open_box(tenant, record, REPLAY)?;
+        Ok(lines.expose().split(|byte| *byte == b'\n').map(|line| Secret::new(line.to_vec())).collect())
+    }
+}
+
+/// The secrets that may be shown: of an API client the present ones only.
+fn presented(state: &AnyState) -> Vec<&SecretRef> {
+    match state {
+        AnyState::ApiClient(crate::credentials::api_client::State::Live(live)) => live.present(),
+        other => other.secrets(),
     }
 }

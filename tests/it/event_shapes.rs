@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use keyledger::credentials::connection::{self, Key, Part, Phase, Written};
 use keyledger::credentials::connector::GrantType;
 use keyledger::credentials::vault::SecretAt;
-use keyledger::credentials::{AnyEvent, Meta, Verifier, api_key, connector, consumer, tenant, user, vault};
+use keyledger::credentials::{AnyEvent, Meta, Verifier, api_key, connector, consumer, issued, tenant, user, vault};
+
 use keyledger::kernel::*;
 use serde_json::{Value, json};
 
@@ -62,7 +63,8 @@ fn connections() -> Vec<connection::Event> {
 
 fn others() -> Vec<AnyEvent> {
     let tenant = TenantId([2; 16]);
-    let profile = user::Profile { login: "owner".into(), name: "Owner".into(), email: Some("owner@example.com".into()), roles: vec!["owner".into()] };
+    let profile =
+        user::Profile { login: "owner".into(), name: "Owner".into(), email: Some("owner@example.com".into()), roles: vec![RoleRef::Builtin(Builtin::Owner)] };
     let grant = api_key::Grant {
         name: "a key".into(),
         owner: Some(StreamId([3; 16])),
@@ -74,7 +76,7 @@ fn others() -> Vec<AnyEvent> {
         app_ids: vec!["app".into()],
         expires_at: Some(at(86_400)),
     };
-    let token = api_key::KnownToken { id: "0123456789abcdef01234567".into(), short: "klkey_01234567".into(), verifier: Verifier::new([5; 16], [6; 32]) };
+    let token = issued::KnownToken { id: "0123456789abcdef01234567".into(), short: "klkey_01234567".into(), verifier: Verifier::new([5; 16], [6; 32]) };
     let pipedrive = connector::shipped().unwrap().into_iter().find(|connector| connector.service_id == "pipedrive").unwrap();
     let secrets = vec![SecretAt { position: Position(7), name: "access_token".into() }];
     let from = Epoch { number: 1, id: [7; 16] };
@@ -129,9 +131,10 @@ fn examples() -> Vec<AnyEvent> {
                 | connection::Event::Deleted,
             )
             | AnyEvent::Vault(vault::Event::Created | vault::Event::Shredded { .. } | vault::Event::Restored { .. }) => {}
+            other => assert!(crate::event_shapes_issued::is_known(other)),
         }
     }
-    all
+    all.into_iter().chain(crate::event_shapes_issued::examples()).collect()
 }
 
 fn name(event: &AnyEvent) -> String {

@@ -23,6 +23,7 @@ use crate::fixed_clock::FixedClock;
 use crate::log_bench::START;
 use crate::model::{Exchange, FETCHED, Fault, Model, Page, Request, Shown, Target};
 use crate::property_steps::{Ask, Caller, Cursor, Guard, Place, Step, steps};
+use crate::vault_bench::operator;
 
 /// Unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 32;
@@ -129,7 +130,7 @@ impl Case {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, told) = tokio::sync::watch::channel(false);
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
-        let front = Front { vault: Arc::clone(&vault), exchanges };
+        let front = Front { vault: Arc::clone(&vault), exchanges, settings: operator() };
         let served = tokio::spawn(serve(listener, router(&front), told));
         self.running = Some(Running { vault, lock, stop, served, base });
     }

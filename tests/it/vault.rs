@@ -26,7 +26,7 @@ async fn a_vault_begins_with_tenants_an_owner_and_the_catalog() {
     assert_eq!((views.tenant("system"), views.tenant("default")), (Some(TenantId::SYSTEM), Some(TENANT)));
     assert!(views.connectors(TENANT).count() >= 40);
     assert!(views.user(TENANT, "owner").is_some());
-    assert_eq!(bench.owner.roles, ["owner"]);
+    assert_eq!(bench.owner.held(), PermissionSet::ALL);
     let (head, tail) = bench.token.split_at(bench.token.len() - 1);
     let mistyped = format!("{head}{}", if tail == "0" { "1" } else { "0" });
     for wrong in ["", "klkey", &mistyped, &bench.token.to_uppercase(), &bench.token.replace("klkey", "kluser")] {
@@ -228,21 +228,30 @@ async fn a_tenants_own_connector_lies_over_the_shipped_one_for_itself_only() {
     assert_eq!(views.connectors(TENANT).filter(|connector| connector.service_id == "close" && connector.unified_api == "crm").count(), 1);
 }
 
+fn ask<'a>(principal: &'a access::Principal, tenant: TenantId, app: Option<&str>) -> Result<&'a str, Refusal> {
+    access::authorize(principal, Permission::SecretsReveal, access::Resource { tenant, app })
+}
+
 #[test]
 fn another_tenants_thing_looks_like_a_missing_one() {
-    let principal = |roles: &[&str], permissions: &[&str], apps: &[&str]| access::Principal {
-        id: StreamId([1; 16]),
-        tenant: TENANT,
-        roles: roles.iter().map(ToString::to_string).collect(),
-        permissions: permissions.iter().map(ToString::to_string).collect(),
+    let hold = |rule: &str, permissions| access::Hold { rule: rule.to_owned(), permissions };
+    let principal = |holds: Vec<access::Hold>, apps: &[&str]| access::Principal {
+        holds,
         app_ids: apps.iter().map(ToString::to_string).collect(),
+        ..access::Principal::vault(TENANT)
     };
-    let ask = |principal: &access::Principal, tenant, app| access::authorize(principal, access::Permission::SecretsReveal, access::Resource { tenant, app });
-    assert_eq!(ask(&principal(&["owner"], &[], &[]), TENANT, Some("app")), Ok("role:owner"));
-    assert_eq!(ask(&principal(&["owner"], &[], &[]), TenantId::SYSTEM, None), Err(Refusal::NotFound));
-    assert_eq!(ask(&principal(&["owner"], &[], &["other"]), TENANT, Some("app")), Err(Refusal::NotFound));
-    assert_eq!(ask(&principal(&[], &["secrets:reveal"], &[]), TENANT, None), Ok("own permission"));
-    assert_eq!(ask(&principal(&["reader"], &["audit:read"], &[]), TENANT, None), Err(Refusal::Forbidden { permission: "secrets:reveal" }));
+    let owner = |apps: &[&str]| principal(vec![hold("role:owner", PermissionSet::ALL)], apps);
+    assert_eq!(ask(&owner(&[]), TENANT, Some("app")), Ok("role:owner"));
+    assert_eq!(ask(&owner(&[]), TenantId::SYSTEM, None), Err(Refusal::NotFound));
+    assert_eq!(ask(&owner(&["other"]), TENANT, Some("app")), Err(Refusal::NotFound));
+    let own = hold("own permission", PermissionSet::of(&[Permission::SecretsReveal]));
+    let reader = hold("role:reader", Builtin::Reader.permissions());
+    assert_eq!(ask(&principal(vec![reader.clone(), own], &[]), TENANT, None), Ok("own permission"));
+    assert_eq!(ask(&principal(vec![reader], &[]), TENANT, None), Err(Refusal::Forbidden { permission: "secrets:reveal" }));
+    let operate = |is_home| {
+        access::authorize(&access::Principal { is_home, ..owner(&[]) }, Permission::VaultOperate, access::Resource { tenant: TENANT, app: None }).is_ok()
+    };
+    assert_eq!((operate(true), operate(false)), (true, false), "the whole vault is run from the first tenant");
 }
 
 #[tokio::test]

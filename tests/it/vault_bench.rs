@@ -9,6 +9,7 @@ use keyledger::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, 
 use keyledger::log::{EventLog, Options, SqliteLog};
 use keyledger::seal::Key as SealKey;
 use keyledger::seal::merkle::Frontier;
+use keyledger::surfaces::{ACCESS_TOKEN_SECONDS, Settings};
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Answer, Command, Given, Vault, VaultError, begin};
 use keyledger::views::{Opener, Snapshot, SnapshotError, Views, catch_up};
@@ -95,6 +96,11 @@ impl VaultBench {
         catch_up(&mut views, &mut tree, &**self.vault.log(), &opener, until, &|_| ()).await.unwrap();
         (views, tree)
     }
+}
+
+/// What an operator sets, over the root key of these tests.
+pub fn operator() -> Arc<Settings> {
+    Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, root_key: Box::new(Root) })
 }
 
 pub fn key(consumer: &str, service_id: &str) -> Key {

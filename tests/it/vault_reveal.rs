@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use keyledger::credentials::api_key::{self, Grant, KnownToken, Token, TokenType};
+use keyledger::credentials::api_key::{self, Grant};
 use keyledger::credentials::connection::Changes;
+use keyledger::credentials::issued::{KnownToken, Token, TokenType};
 use keyledger::credentials::{AnyEvent, Meta, Verifier};
 use keyledger::kernel::*;
 use keyledger::keyring::{Keyring, Purpose};
@@ -21,7 +22,7 @@ use crate::vault_bench::{TENANT, VaultBench, key, tokens};
 async fn api_key(bench: &VaultBench, seed: u64, expires_at: Option<Moment>, of: Option<[u8; 16]>) -> String {
     let token = Token::random(TokenType::Key, &FixedRandom::new(seed));
     let hmac = bench.keyring.purpose(TenantId::SYSTEM, Purpose::Token).unwrap();
-    let verifier = Verifier::new(of.unwrap_or(hmac.id), derive::token_verifier(&hmac.key, &token.id, token.secret.expose()));
+    let verifier = Verifier::new(of.unwrap_or(hmac.id), derive::token_verifier(&hmac.key, &token.id.to_string(), token.secret.expose()));
     let grant = Grant {
         name: "a key".into(),
         owner: None,
@@ -33,7 +34,7 @@ async fn api_key(bench: &VaultBench, seed: u64, expires_at: Option<Moment>, of: 
         app_ids: vec![],
         expires_at,
     };
-    let known = KnownToken { id: token.id.clone(), short: token.short(), verifier };
+    let known = KnownToken::of(&token, verifier);
     let created = || AnyEvent::from(api_key::Event::Created { grant: grant.clone(), token: known.clone() });
     bench.execute(|given| Ok(Plan::of(Write::change(given.fresh(), Version::ZERO, created())))).await.unwrap();
     String::from_utf8(token.text().expose().to_vec()).unwrap()
@@ -53,7 +54,7 @@ async fn a_token_ends_at_its_end_and_counts_only_under_the_key_that_made_it() {
     let (brief, lasting) = (api_key(&bench, 1, Some(end), None).await, api_key(&bench, 2, None, None).await);
     let foreign = api_key(&bench, 3, None, Some([9; 16])).await;
     bench.clock.pass(59_999);
-    assert_eq!(bench.vault.authenticate(&brief).map(|principal| principal.permissions), Ok(vec!["secrets:reveal".to_owned()]));
+    assert_eq!(bench.vault.authenticate(&brief).map(|principal| principal.held()), Ok(PermissionSet::of(&[Permission::SecretsReveal])));
     bench.clock.pass(1);
     assert_eq!(bench.vault.authenticate(&brief), Err(Refusal::NotFound), "at its end it is over");
     assert!(bench.vault.authenticate(&lasting).is_ok());

@@ -1,13 +1,16 @@
-//! API key: what programs present to this vault. The vault keeps a verifier, never the token.
+//! API key: what programs present to this vault, or to services that ask the vault about it. The vault keeps a verifier, never the token.
 
-mod token;
-
-pub use token::{Token, TokenError, TokenType};
+mod decide;
+mod evolve;
 
 use serde::{Deserialize, Serialize};
 
-use super::Verifier;
-use crate::kernel::{Header, Moment, StreamId};
+use super::To;
+use super::issued::{self, Issued, KnownToken};
+use crate::kernel::{Claim, Moment, Permits, Position, StreamId};
+
+pub use decide::{Command, MAX_LIST, decide};
+pub use evolve::evolve;
 
 /// Stored on every event: never change it.
 pub const NAME: &str = "api_key";
@@ -23,6 +26,12 @@ pub enum Event {
         /// How it is recognised.
         token: KnownToken,
     },
+    /// Parts of it changed.
+    Updated(Changes),
+    /// Its secret changed, or an access token of it ended.
+    Secret(issued::Event),
+    /// It was removed.
+    Deleted,
 }
 
 /// What a key is for and what it may do.
@@ -40,7 +49,7 @@ pub struct Grant {
     pub organizations: Vec<StreamId>,
     /// Free labels.
     pub labels: Vec<String>,
-    /// SFTP user name.
+    /// SFTP user name; unique in the tenant.
     pub dns_name: Option<String>,
     /// Application ids that it may name; empty: any.
     pub app_ids: Vec<String>,
@@ -48,16 +57,37 @@ pub struct Grant {
     pub expires_at: Option<Moment>,
 }
 
-/// How a token is recognised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownToken {
-    /// The id within the token: names this one secret.
-    pub id: String,
-    /// What is shown of it.
-    pub short: String,
-    /// What a presented secret is compared with.
-    #[serde(with = "Verifier")]
-    pub verifier: Verifier,
+/// What changes; absent parts stay as they are. Where a part may be taken away, an inner `None` does it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changes {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether it is refused for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<bool>,
+    /// Permissions of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+    /// Whom to tell about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emails: Option<Vec<String>>,
+    /// Organisations that it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organizations: Option<Vec<StreamId>>,
+    /// Free labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// SFTP user name: `{"to": "name"}`, or `{"to": null}` to take it away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_name: Option<To<String>>,
+    /// Application ids that it may name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_ids: Option<Vec<String>>,
+    /// When it ends by itself: `{"to": "2026-…"}`, or `{"to": null}` for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<To<Moment>>,
 }
 
 impl Event {
@@ -66,8 +96,44 @@ impl Event {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
+            Self::Updated(_) => "updated",
+            Self::Secret(event) => event.name(),
+            Self::Deleted => "deleted",
         }
     }
+}
+
+/// A key that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its name.
+    pub name: Box<str>,
+    /// The user as whom it acts.
+    pub owner: Option<StreamId>,
+    /// Permissions of its own.
+    pub permits: Permits,
+    /// Whom to tell about it.
+    pub emails: Box<[String]>,
+    /// Organisations that it serves.
+    pub organizations: Box<[StreamId]>,
+    /// Free labels.
+    pub labels: Box<[String]>,
+    /// SFTP user name.
+    pub dns_name: Option<Box<str>>,
+    /// Application ids that it may name; empty: any.
+    pub app_ids: Box<[String]>,
+    /// When it ends by itself.
+    pub expires_at: Option<Moment>,
+    /// Whether it is refused for now.
+    pub blocked: bool,
+    /// How it is recognised.
+    pub issued: Issued,
+    /// A number that is never used again: the position of its first event.
+    pub number: Position,
+    /// Since when.
+    pub created_at: Moment,
+    /// The latest change; `None` before the first.
+    pub updated_at: Option<Moment>,
 }
 
 /// A key's life.
@@ -77,20 +143,18 @@ pub enum State {
     #[default]
     Absent,
     /// May be presented.
-    Live {
-        /// What it may do.
-        grant: Box<Grant>,
-        /// How it is recognised.
-        token: KnownToken,
-        /// Since when.
-        created_at: Moment,
+    Live(Box<ApiKey>),
+    /// Removed.
+    Deleted {
+        /// When.
+        at: Moment,
+        /// What it was.
+        last: Box<ApiKey>,
     },
 }
 
-/// The state after the event.
+/// SFTP user names are unique in the tenant, in any letter case.
 #[must_use]
-pub fn evolve(_: State, header: &Header, event: Event) -> State {
-    match event {
-        Event::Created { grant, token } => State::Live { grant: Box::new(grant), token, created_at: header.recorded_at },
-    }
+pub fn dns_claim(dns_name: &str) -> Claim {
+    Claim::exact("api_key.dns_name", &[], &dns_name.to_ascii_lowercase())
 }

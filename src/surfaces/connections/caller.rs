@@ -1,57 +1,64 @@
 //! Who calls, for which application and consumer: proven before anything of the body is read.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::ops::Deref;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 
 use super::super::Front;
+use super::super::call::{Call, Fault, named};
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::credentials::connection::Key;
-use crate::kernel::{Position, Refusal, Version};
-use crate::oauth::Exchanges;
-use crate::vault::access::{Permission, Principal, Resource, authorize};
-use crate::vault::{Command, Vault};
-use crate::views::Views;
-use crate::web::as_of::AsOf;
-use crate::web::caller::{bearer_token, idempotency_key, if_match, meta, only};
-use crate::web::front::peer;
+use crate::kernel::Permission;
+use crate::web::caller::{bearer_token, only};
 use crate::web::limits::ID;
 
 /// A caller that presented a token of this vault and named an application that the token may name.
 pub(super) struct Caller {
-    pub vault: Arc<Vault>,
-    pub exchanges: Arc<Exchanges>,
-    pub principal: Principal,
+    call: Call,
     pub app: String,
     consumer: Option<String>,
-    ip: Option<IpAddr>,
-    headers: HeaderMap,
-    uri: Uri,
+}
+
+impl Deref for Caller {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.call
+    }
 }
 
 impl FromRequestParts<Front> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, Front { vault, exchanges }: &Front) -> Result<Self, Problem> {
-        let token = bearer_token(&parts.headers).map_err(|_| Problem::unauthorized())?;
-        let principal = vault.authenticate(token).map_err(|_| Problem::unauthorized())?;
+    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
+        let call = Call::begin(parts, front, bearer_token(&parts.headers).ok())?;
         let named = |name: &'static str| match only(&parts.headers, name) {
             Some(id) if is_id(id) => Ok(Some(id.to_owned())),
             Some(_) => Err(Problem::invalid(format!("{name}: takes 1 to {ID} bytes without /"))),
             None => Ok(None),
         };
         let app = named("x-apideck-app-id")?.ok_or_else(|| Problem::missing_header("x-apideck-app-id"))?;
-        if !principal.app_ids.is_empty() && !principal.app_ids.contains(&app) {
+        if !call.principal.app_ids.is_empty() && !call.principal.app_ids.contains(&app) {
             return Err(Problem::unauthorized());
         }
         let consumer = named("x-apideck-consumer-id")?;
-        let (vault, exchanges, ip) = (Arc::clone(vault), Arc::clone(exchanges), peer(&parts.extensions));
-        Ok(Self { vault, exchanges, principal, app, consumer, ip, headers: parts.headers.clone(), uri: parts.uri.clone() })
+        Ok(Self { call, app, consumer })
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unauthorized => Self::unauthorized(),
+            Fault::Invalid(text) => Self::invalid(text),
+            Fault::Header(error) => error.into(),
+            Fault::Body(error) => error.into(),
+            Fault::Busy => Self::busy(),
+            Fault::Vault(error) => error.into(),
+        }
     }
 }
 
@@ -62,8 +69,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Front> for Named<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
-        let Path(named) = Path::from_request_parts(parts, front).await.map_err(|_| Refusal::NotFound)?;
-        Ok(Self(named))
+        Ok(Self(named(parts, front).await?))
     }
 }
 
@@ -90,54 +96,6 @@ impl Caller {
 
     /// Passes only with the permission; the rule's name goes into the event.
     pub fn may(&self, permission: Permission) -> Result<Meta, Problem> {
-        let resource = Resource { tenant: self.principal.tenant, app: Some(&self.app) };
-        Ok(meta(&self.headers, self.ip, authorize(&self.principal, permission, resource)?))
-    }
-
-    /// The content version that the caller has seen.
-    pub fn if_match(&self) -> Result<Option<Version>, Problem> {
-        Ok(if_match(&self.headers)?)
-    }
-
-    /// The caller's idempotency key.
-    pub fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
-        Ok(idempotency_key(&self.headers)?)
-    }
-
-    /// The command under which a change is carried out; `request` tells one request from another under the same idempotency key.
-    pub fn command<'a>(&'a self, meta: Meta, route: &'a str, request: &'a [&'a [u8]]) -> Result<Command<'a>, Problem> {
-        let given = self.idempotency_key()?;
-        Ok(Command { principal: &self.principal, meta, idempotency: given.map(|given| (route, given, request)) })
-    }
-
-    /// A parameter of the query; empty ones count as absent.
-    pub fn query(&self, name: &str) -> Option<String> {
-        let pairs = url::form_urlencoded::parse(self.uri.query().unwrap_or_default().as_bytes());
-        pairs.into_iter().find(|(other, value)| other == name && !value.is_empty()).map(|(_, value)| value.into_owned())
-    }
-
-    /// A boolean of the query, in any letter case: old clients send `True`.
-    pub fn query_flag(&self, name: &str) -> Result<Option<bool>, Problem> {
-        match self.query(name).map(|value| value.to_ascii_lowercase()).as_deref() {
-            None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
-            Some(_) => Err(Problem::invalid(format!("{name}: is true or false"))),
-        }
-    }
-
-    /// The views that a read asks for: now, or those of `as_of`, which needs a permission of its own.
-    pub async fn views(&self) -> Result<Arc<Views>, Problem> {
-        if let Some(text) = self.query("min_position") {
-            let position = text.parse().map_err(|_| Problem::invalid("min_position: takes a position"))?;
-            self.vault.reached(Position(position)).await.map_err(|_| Problem::busy())?;
-        }
-        let Some(text) = self.query("as_of") else { return Ok(self.vault.views()) };
-        self.may(Permission::HistoryRead)?;
-        let position = match text.parse().map_err(|error: crate::web::as_of::AsOfError| Problem::invalid(error.to_string()))? {
-            AsOf::Position(position) => position,
-            AsOf::Instant(instant) => self.vault.seek(instant).await?,
-        };
-        self.vault.views_at(position).await?.map_err(|_| Problem::busy())
+        Ok(self.call.may_for(permission, Some(&self.app))?)
     }
 }

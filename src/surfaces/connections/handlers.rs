@@ -12,9 +12,9 @@ use super::render::{ConnectionView, Envelope, ValidateState, answer, connection,
 use super::wire::{ConnectionImport, ConnectionInput, Nothing};
 use crate::credentials::AnyEvent;
 use crate::credentials::connection::{self as kind, Changes, Key, Tokens};
+use crate::kernel::Permission;
 use crate::kernel::{Plan, Refusal, Version};
 use crate::oauth::{Landed, Wanted};
-use crate::vault::access::Permission;
 use crate::vault::{Given, plans};
 use crate::web::body::{bytes, parse, read_json};
 use crate::web::limits::{BODY, BODY_IMPORT};

@@ -1,47 +1,56 @@
 //! Who calls our own routes: proven before anything of the body is read.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
+use super::super::call::{Call, Fault, named};
 use super::Front;
-use crate::credentials::Meta;
-use crate::kernel::{Position, TenantId, Version};
-use crate::vault::access::{Permission, Principal, Resource, authorize};
-use crate::vault::{Command, Vault};
+use crate::kernel::{Position, StreamId};
+use crate::vault::plans;
 use crate::views::Views;
-use crate::web::as_of::{AsOf, AsOfError};
-use crate::web::caller::{bearer_token, idempotency_key, if_match, meta};
-use crate::web::front::peer;
+use crate::web::caller::bearer_token;
 use crate::web::page;
 use crate::web::problem::Problem;
 
 /// A caller that presented a token of this vault.
-pub(super) struct Caller {
-    pub vault: Arc<Vault>,
-    pub principal: Principal,
-    ip: Option<IpAddr>,
-    headers: HeaderMap,
-    query: Option<String>,
+pub(super) struct Caller(Call);
+
+impl Deref for Caller {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.0
+    }
 }
 
 impl FromRequestParts<Front> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, Front { vault, .. }: &Front) -> Result<Self, Problem> {
-        let token = bearer_token(&parts.headers).map_err(|_| Problem::unauthorized())?;
-        let principal = vault.authenticate(token).map_err(|_| Problem::unauthorized())?;
-        let query = parts.uri.query().map(str::to_owned);
-        Ok(Self { vault: Arc::clone(vault), principal, ip: peer(&parts.extensions), headers: parts.headers.clone(), query })
+    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
+        Ok(Self(Call::begin(parts, front, bearer_token(&parts.headers).ok())?))
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unauthorized => Self::unauthorized(),
+            Fault::Invalid(text) => Self::invalid(text),
+            Fault::Header(error) => error.into(),
+            Fault::Body(error) => error.into(),
+            Fault::Busy => Self::busy(),
+            Fault::Vault(error) => error.into(),
+        }
     }
 }
 
@@ -52,69 +61,39 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Front> for Named<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
-        let Path(named) = Path::from_request_parts(parts, front).await.map_err(|_| Problem::from(crate::kernel::Refusal::NotFound))?;
-        Ok(Self(named))
+        Ok(Self(named(parts, front).await?))
     }
 }
 
 impl Caller {
-    /// Passes only with the permission; the rule's name goes into the event.
-    pub fn may(&self, permission: Permission) -> Result<Meta, Problem> {
-        self.may_in(permission, self.principal.tenant)
-    }
-
-    fn may_in(&self, permission: Permission, tenant: TenantId) -> Result<Meta, Problem> {
-        Ok(meta(&self.headers, self.ip, authorize(&self.principal, permission, Resource { tenant, app: None })?))
-    }
-
-    /// The content version that the caller has seen.
-    pub fn if_match(&self) -> Result<Option<Version>, Problem> {
-        Ok(if_match(&self.headers)?)
-    }
-
-    /// The command under which a change is carried out; `request` tells one request from another under the same idempotency key.
-    pub fn command<'a>(&'a self, meta: Meta, route: &'a str, request: &'a [&'a [u8]]) -> Result<Command<'a>, Problem> {
-        let given = idempotency_key(&self.headers)?;
-        Ok(Command { principal: &self.principal, meta, idempotency: given.map(|given| (route, given, request)) })
+    /// Passes only who may change the secrets of a credential; gives the rule.
+    pub fn may_rotate(&self, id: StreamId) -> Result<String, Problem> {
+        let views = self.vault.views();
+        let rule = plans::may_touch(&views, &self.principal, id).map(str::to_owned);
+        Ok(rule.inspect_err(|refusal| self.vault.note_denied(&self.principal, refusal))?)
     }
 
     /// The parameters of the query. One that the route does not know, or that is given twice, is an error: a mistyped filter would be none.
     pub fn params(&self, known: &[&'static str]) -> Result<Params, Problem> {
         let mut params = BTreeMap::new();
-        for (name, value) in url::form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes()) {
+        for (name, value) in self.pairs() {
             let known = known.iter().chain(&["as_of", "min_position"]).find(|known| **known == name);
             let known = known.ok_or_else(|| Problem::invalid("the query has a parameter that this route does not know"))?;
-            if params.insert(*known, value.into_owned()).is_some() {
+            if params.insert(*known, value).is_some() {
                 return Err(Problem::invalid(format!("{known}: is given twice")));
             }
         }
         Ok(Params(params))
     }
 
-    /// The position that a read reflects: the last one, or that of `as_of`, which needs a permission of its own.
-    pub async fn position(&self, params: &Params) -> Result<Position, Problem> {
-        if let Some(text) = params.get("min_position") {
-            let position = text.parse().map_err(|_| Problem::invalid("min_position: takes a position"))?;
-            self.vault.reached(Position(position)).await.map_err(|_| Problem::busy())?;
-        }
-        let now = self.vault.views().position();
-        let Some(text) = params.get("as_of") else { return Ok(now) };
-        self.may(Permission::HistoryRead)?;
-        Ok(self.resolve(text).await?.min(now))
+    /// The position that a read with these parameters reflects.
+    pub async fn position(&self, _: &Params) -> Result<Position, Problem> {
+        Ok(self.0.position().await?)
     }
 
-    /// A position, or the last one recorded strictly before an instant.
-    pub async fn resolve(&self, text: &str) -> Result<Position, Problem> {
-        match text.parse().map_err(|error: AsOfError| Problem::invalid(error.to_string()))? {
-            AsOf::Position(position) => Ok(position),
-            AsOf::Instant(instant) => Ok(self.vault.seek(instant).await?),
-        }
-    }
-
-    /// The views that a read reflects.
-    pub async fn views(&self, params: &Params) -> Result<Arc<Views>, Problem> {
-        let position = self.position(params).await?;
-        self.vault.views_at(position).await?.map_err(|_| Problem::busy())
+    /// The views that a read with these parameters reflects.
+    pub async fn views(&self, _: &Params) -> Result<Arc<Views>, Problem> {
+        Ok(self.0.views().await?)
     }
 }
 
@@ -127,6 +106,16 @@ pub(super) struct Change {
     #[param(rename = "If-Match")]
     if_match: Option<String>,
     /// The same key within 24 hours carries the command out once; with another request it is refused.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
+/// The header of a command that may be sent again.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "documents the headers that `Caller` reads")]
+pub(super) struct Repeatable {
+    /// The same key within 24 hours carries the command out once, and gives its answer again; with another request it is refused.
     #[param(rename = "Idempotency-Key")]
     idempotency_key: Option<String>,
 }

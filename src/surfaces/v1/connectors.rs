@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Named, answer};
 use crate::credentials::connector::Connector;
+use crate::kernel::Permission;
 use crate::kernel::{Position, Refusal, TenantId, Version};
-use crate::vault::access::Permission;
 use crate::vault::{Given, plans};
 use crate::views::Views;
 use crate::web::body::{bytes, parse, to_value_json};

@@ -7,8 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Named, answer, cursor};
 use crate::credentials::Meta;
+use crate::kernel::Permission;
 use crate::kernel::{Class, Position, StreamId};
-use crate::vault::access::Permission;
 use crate::vault::{Filter, Shown};
 use crate::web::problem::{Errors, Problem};
 

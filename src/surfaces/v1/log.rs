@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, answer};
+use crate::kernel::Permission;
 use crate::kernel::Position;
-use crate::vault::access::Permission;
 use crate::web::problem::{Errors, Problem};
 
 /// The point in time that a read asks for.

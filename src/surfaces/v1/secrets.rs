@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, answer};
-use crate::vault::access::Permission;
+use crate::kernel::Permission;
 use crate::web::body::read_json;
 use crate::web::limits::BODY;
 use crate::web::problem::{Errors, Problem};

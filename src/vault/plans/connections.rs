@@ -1,16 +1,12 @@
-//! Commands over several things, each one pure function: it asks every kind's `decide` and merges the plans.
+//! Connections, their consumers and connectors.
 
-use super::execute::Given;
+use super::subject;
 use crate::credentials::connection::{self, Changes, Command, Key, Tokens};
 use crate::credentials::connector::Connector;
 use crate::credentials::{AnyEvent, AnyState, Subject, connector, consumer};
 use crate::kernel::{Guard, Json, Plan, Refusal, StreamId, TenantId, Version};
+use crate::vault::execute::Given;
 use crate::views::Views;
-
-/// A thing's state and where it stands; absent things stand at version 0.
-fn subject(views: &Views, stream: StreamId) -> Subject {
-    Subject { stream, version: views.thing(stream).map_or(Version::ZERO, |entry| entry.content_version) }
-}
 
 fn connector_of<'a>(views: &'a Views, tenant: TenantId, key: &Key) -> Result<(Guard, &'a Connector), Refusal> {
     let (id, connector) = views.connector(tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;

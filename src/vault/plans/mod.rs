@@ -1,0 +1,93 @@
+//! Commands over several things, each one pure function: it asks every kind's `decide` and merges the plans.
+
+mod connections;
+mod credentials;
+mod members;
+mod secrets;
+
+pub use connections::{delete_connection, delete_consumer, import, on_connection, put_connector, put_consumer, update, upsert};
+pub use credentials::{
+    create_api_client, create_api_key, create_application, create_user_application, delete_credential, delete_provider_keys, update_api_client, update_api_key,
+    update_application, write_provider_keys,
+};
+pub use members::{
+    create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session,
+    rename_organization, set_password, set_suspended, sign_out, update_role, update_user,
+};
+pub use secrets::{finish_rotation, may_touch, note_reveal, on_secret, rotate, take_back_rotation};
+
+use super::access::{Principal, permissions_of};
+use super::execute::Given;
+use crate::credentials::{AnyState, Kind, Subject, organization, role};
+use crate::kernel::{Guard, PermissionSet, Permits, Refusal, RoleRef, StreamId, TenantId, Version};
+use crate::views::{Entry, Views};
+
+/// A thing's state and where it stands; absent things stand at version 0.
+fn subject(views: &Views, stream: StreamId) -> Subject {
+    Subject { stream, version: views.thing(stream).map_or(Version::ZERO, |entry| entry.content_version) }
+}
+
+/// A thing that is to be made.
+fn fresh(given: &Given<'_>) -> Subject {
+    Subject { stream: given.fresh(), version: Version::ZERO }
+}
+
+/// That a thing stands where it stood.
+fn guard(views: &Views, stream: StreamId) -> Guard {
+    Guard { stream, expected: subject(views, stream).version }
+}
+
+/// A tenant's thing of a kind; another tenant's looks like a missing one.
+fn thing<'a>(given: &Given<'a>, tenant: TenantId, id: StreamId, kind: Kind) -> Result<&'a Entry, Refusal> {
+    let entry = given.views.thing(id).filter(|entry| entry.tenant == tenant && entry.state.sort() == Some(kind));
+    entry.map(|entry| &**entry).ok_or(Refusal::NotFound)
+}
+
+/// That the caller has seen the present version, where it says which one it has seen.
+fn seen(entry: &Entry, expected: Option<Version>) -> Result<(), Refusal> {
+    match expected {
+        Some(expected) if expected != entry.content_version => Err(Refusal::Conflict { actual: entry.content_version }),
+        _ => Ok(()),
+    }
+}
+
+/// That a caller may give these roles: they are there and stay there until the plan is written, and permit nothing that the caller lacks.
+fn give_roles(given: &Given<'_>, by: &Principal, roles: &[RoleRef]) -> Result<Vec<Guard>, Refusal> {
+    let mut guards = Vec::new();
+    for (place, role) in roles.iter().enumerate() {
+        let (_, permissions) = given.views.role(by.tenant, *role).ok_or_else(|| Refusal::invalid(format!("roles[{place}]"), "is no role of this tenant"))?;
+        by.may_give(permissions)?;
+        if let RoleRef::Own(id) = role {
+            guards.push(guard(given.views, *id));
+        }
+    }
+    Ok(guards)
+}
+
+/// That a caller may give these permissions.
+fn give(by: &Principal, field: &str, permissions: &[String]) -> Result<(), Refusal> {
+    by.may_give(Permits::parse(field, permissions)?.own)
+}
+
+/// That a caller may act on a thing that acts itself: whoever changes what has more permissions than they hold would gain them.
+fn outranks(given: &Given<'_>, by: &Principal, entry: &Entry) -> Result<(), Refusal> {
+    by.may_give(permissions_of(given.views, entry))
+}
+
+/// That organisations are there and stay there until the plan is written.
+fn organizations(given: &Given<'_>, tenant: TenantId, ids: &[StreamId]) -> Result<Vec<Guard>, Refusal> {
+    let there = |id: &StreamId| match thing(given, tenant, *id, Kind::Organization).map(|entry| &entry.state) {
+        Ok(AnyState::Organization(organization::State::Live(_))) => Some(guard(given.views, *id)),
+        _ => None,
+    };
+    let missing = |place| Refusal::invalid(format!("organizations[{place}]"), "is no organisation of this tenant");
+    ids.iter().enumerate().map(|(place, id)| there(id).ok_or_else(|| missing(place))).collect()
+}
+
+/// What a tenant's own role permits.
+fn permitted(state: &AnyState) -> PermissionSet {
+    match state {
+        AnyState::Role(role::State::Live(role)) => role.permits.own,
+        _ => PermissionSet::default(),
+    }
+}

@@ -1,0 +1,141 @@
+//! By which names and numbers things are found. A name is taken and freed as the fold goes.
+
+use std::sync::Arc;
+
+use super::{Entry, Views};
+use crate::credentials::issued::SecretId;
+use crate::credentials::{AnyState, Kind, api_client, connection, connector, consumer, provider_key, tenant, user};
+use crate::kernel::{Position, StreamId, TenantId};
+
+/// What a thing is found by, as long as its state stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Nothing.
+    None,
+    /// Whether its key finds it: connections and consumers, which do not change their names.
+    Kept(bool),
+    /// By login.
+    Login(String),
+    /// By the ids of its secrets, how its name reads, and whose it is.
+    Issued { secrets: Vec<SecretId>, client: Option<String>, owner: Option<StreamId>, first: Position, kind: Kind },
+}
+
+impl Names {
+    pub fn of(entry: &Entry) -> Self {
+        match &entry.state {
+            AnyState::Connection(state) => Self::Kept(matches!(state, connection::State::Live(_))),
+            AnyState::Consumer(state) => Self::Kept(matches!(state, consumer::State::Live(_))),
+            AnyState::User(user::State::Live(user)) => Self::Login(user.profile.login.clone()),
+            AnyState::ProviderKey(provider_key::State::Live(key)) => {
+                Self::Issued { secrets: Vec::new(), client: None, owner: Some(key.user), first: entry.first, kind: Kind::ProviderKey }
+            }
+            state => match (state.bearer(), state.sort()) {
+                (Some(bearer), Some(kind)) => {
+                    let client = match state {
+                        AnyState::ApiClient(api_client::State::Live(client)) => Some(client.name.to_lowercase()),
+                        _ => None,
+                    };
+                    let secrets = bearer.issued.all().map(|known| known.id).collect();
+                    Self::Issued { secrets, client, owner: bearer.user, first: entry.first, kind }
+                }
+                _ => Self::None,
+            },
+        }
+    }
+}
+
+/// Whether all things of a kind are listed for their tenant.
+const fn is_listed(kind: Kind) -> bool {
+    !matches!(kind, Kind::Tenant | Kind::Connector | Kind::Consumer | Kind::Vault | Kind::Usage | Kind::Attempts)
+}
+
+impl Views {
+    /// Takes a new thing in, or one of a snapshot.
+    pub(super) fn index(&mut self, id: StreamId, entry: &Entry) {
+        if let Some(kind) = entry.state.sort().filter(|kind| is_listed(*kind)) {
+            self.listed.insert((entry.tenant, kind, entry.first), id);
+        }
+        match &entry.state {
+            AnyState::Vault(_) => self.vault = Some(id),
+            AnyState::Usage(_) => drop(self.usage.insert(entry.tenant, id)),
+            AnyState::Attempts(_) => drop(self.attempts.insert(entry.tenant, id)),
+            AnyState::Tenant(tenant::State::Live { tenant, name, .. }) => {
+                self.tenants.insert(name.clone(), (*tenant, id));
+                self.tenant_streams.insert(*tenant, id);
+            }
+            AnyState::Connector(connector::State::Live(live)) => {
+                self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
+            }
+            state => self.key(id, entry.tenant, state),
+        }
+        self.rename(id, entry.tenant, Names::None, Names::of(entry));
+    }
+
+    /// Frees the names of before and takes those of after.
+    pub(super) fn rename(&mut self, id: StreamId, tenant: TenantId, before: Names, after: Names) {
+        match before {
+            Names::Login(login) => {
+                let name = (tenant, login);
+                if self.users.get(&name) == Some(&id) {
+                    self.users.remove(&name);
+                }
+            }
+            Names::Issued { secrets, client, owner, first, kind } => {
+                for secret in secrets {
+                    self.tokens.remove(&secret);
+                }
+                if let Some(name) = client {
+                    self.client_names.remove(&(tenant, name, first));
+                }
+                if let Some(owner) = owner {
+                    self.owned.remove(&(owner, kind, first));
+                }
+            }
+            Names::None | Names::Kept(_) => {}
+        }
+        match after {
+            Names::Login(login) => drop(self.users.insert((tenant, login), id)),
+            Names::Issued { secrets, client, owner, first, kind } => {
+                for secret in secrets {
+                    self.tokens.insert(secret, id);
+                }
+                if let Some(name) = client {
+                    self.client_names.insert((tenant, name, first), id);
+                }
+                if let Some(owner) = owner {
+                    self.owned.insert((owner, kind, first), id);
+                }
+            }
+            Names::Kept(_) => {
+                if let Some(entry) = self.things.get(&id).cloned() {
+                    self.key(id, tenant, &entry.state);
+                }
+            }
+            Names::None => {}
+        }
+    }
+
+    /// Takes or frees the key of a connection or consumer.
+    fn key(&mut self, id: StreamId, tenant: TenantId, state: &AnyState) {
+        match state {
+            AnyState::Connection(connection::State::Live(live)) => drop(self.connections.insert((tenant, Arc::clone(&live.key)), id)),
+            AnyState::Connection(connection::State::Deleted { key, .. }) => {
+                let name = (tenant, Arc::clone(key));
+                // A new connection may bear the name by now, while the old one still takes a late result.
+                if self.connections.get(&name) == Some(&id) {
+                    self.connections.remove(&name);
+                }
+            }
+            AnyState::Consumer(consumer::State::Live(live)) => {
+                self.consumers.insert((tenant, Arc::clone(&live.app), Arc::clone(&live.consumer)), id);
+            }
+            AnyState::Consumer(consumer::State::Deleted { app, consumer, .. }) => {
+                let name = (tenant, Arc::clone(app), Arc::clone(consumer));
+                if self.consumers.get(&name) == Some(&id) {
+                    self.consumers.remove(&name);
+                }
+            }
+            _ => {}
+        }
+    }
+}
