@@ -1,4 +1,4 @@
-//! What runs beside the requests: snapshots, and the daily destruction of keys that are out of use.
+//! What runs beside the requests: snapshots, uses and denials that are noted, and the daily destruction of keys that are out of use.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::keyring::Purpose;
 use crate::vault::{Vault, VaultError};
 use crate::views::SnapshotError;
 
-/// How often it is looked whether a snapshot is due.
+/// How often uses and denials are written, and it is looked whether a snapshot is due.
 const LOOK: Duration = Duration::from_secs(60);
 /// A snapshot is due when the log has grown by so many events: folding them takes a fraction of a second.
 const SNAPSHOT_EVERY: u64 = 50_000;
@@ -52,7 +52,10 @@ impl Jobs {
         retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = look.tick() => self.snapshot(SNAPSHOT_EVERY).await,
+                _ = look.tick() => {
+                    self.notes().await;
+                    self.snapshot(SNAPSHOT_EVERY).await;
+                }
                 _ = retention.tick() => match self.vault.shred_due().await {
                     Ok(0) => {}
                     Ok(gone) => tracing::info!(gone, "secrets that were out of use are shredded"),
@@ -61,7 +64,16 @@ impl Jobs {
                 () = told(&mut stop) => break,
             }
         }
+        self.notes().await;
         self.snapshot(1).await;
+    }
+
+    /// Writes which secrets were used and which requests were denied since the last time.
+    async fn notes(&self) {
+        self.vault.write_denials().await;
+        if let Err(error) = self.vault.write_usage().await {
+            tracing::warn!(%error, "uses of secrets could not be written; they are kept for the next time");
+        }
     }
 
     /// Writes a snapshot if the log has grown by so much since the last one.

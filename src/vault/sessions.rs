@@ -59,7 +59,7 @@ impl Vault {
     }
 
     /// Compares a password; without a hash it takes as long and is wrong.
-    async fn has_password(&self, hash: Option<PasswordHash>, given: &Secret) -> bool {
+    pub async fn has_password(&self, hash: Option<PasswordHash>, given: &Secret) -> bool {
         use subtle::ConstantTimeEq;
         let (longest, known) = (PASSWORD.1, hash.as_ref().is_some_and(|hash| hash.key == self.token_key.id));
         let nobody = PasswordHash { key: self.token_key.id, cost: password::COST, salt: [0; 16], hash: [0; 32] };

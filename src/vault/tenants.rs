@@ -17,6 +17,17 @@ pub struct NewTenant {
 }
 
 impl Vault {
+    /// Carries out a command of a caller on what the system owns.
+    pub async fn for_system(
+        &self,
+        principal: &Principal,
+        meta: crate::credentials::Meta,
+        decide: impl FnMut(&super::Given<'_>) -> Result<crate::kernel::Plan<crate::credentials::AnyEvent>, Refusal>,
+    ) -> Result<Answer, VaultError> {
+        let system = Principal { id: principal.id, ..Principal::vault(TenantId::SYSTEM) };
+        self.execute(&Command { principal: &system, meta, idempotency: None }, decide).await
+    }
+
     /// Makes a tenant with an owner. `ensure_keys` puts the tenant's keys into the keyring. The command is never repeated: the name is a claim,
     /// and the second call finds it taken.
     pub async fn create_tenant(
@@ -44,9 +55,7 @@ impl Vault {
             Ok(plan)
         })
         .await?;
-        let system = Principal { id: principal.id, ..Principal::vault(TenantId::SYSTEM) };
-        let command = Command { principal: &system, meta, idempotency: None };
-        let answer = self.execute(&command, |given| plans::create_tenant(given, id, name.to_owned())).await;
+        let answer = self.for_system(principal, meta, |given| plans::create_tenant(given, id, name.to_owned())).await;
         let answer = answer.map_err(|error| match error {
             VaultError::Refused(Refusal::NameTaken { .. }) => Refusal::AlreadyExists.into(),
             other => other,

@@ -1,8 +1,9 @@
-//! What every surface shares: limits, strict bodies, the caller's headers, problems, pages, the point in time that a read asks for.
+//! What every surface shares: limits, strict bodies, forms, the caller's headers, problems, pages, the point in time that a read asks for.
 
 pub mod as_of;
 pub mod body;
 pub mod caller;
+pub mod form;
 pub mod front;
 pub mod limits;
 pub mod page;

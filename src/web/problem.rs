@@ -30,6 +30,9 @@ pub struct Problem {
     /// The parts of the request that are wrong, where they can be named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    /// Seconds until a caller may come back, for the header of that name.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
 }
 
 /// A wrong part of a request.
@@ -46,7 +49,7 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, name: &str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { kind: format!("urn:keyledger:problem:{name}"), title, status: status.as_u16(), detail: detail.into(), errors: Vec::new() }
+        Self { kind: format!("urn:keyledger:problem:{name}"), title, status: status.as_u16(), detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     /// The same, naming a wrong part by its path, such as `items[3].name`; an empty path is the whole body.
@@ -80,6 +83,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much at once: try again")
     }
 
+    /// The name has to wait; its secret was not looked at.
+    #[must_use]
+    pub fn locked(seconds: u64) -> Self {
+        let detail = format!("too many wrong secrets in a row: try again in {seconds} seconds");
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "locked", detail) }
+    }
+
     /// It took too long; what it wrote stands.
     #[must_use]
     pub fn late() -> Self {
@@ -103,6 +113,7 @@ fn pointer(path: &str) -> String {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
         let mut response = (status, Json(self)).into_response();
         let mut set = |name: HeaderName, value| response.headers_mut().insert(name, value);
         set(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -110,7 +121,9 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             set(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(seconds) = retry_after {
+            set(header::RETRY_AFTER, HeaderValue::from(seconds));
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
             set(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
         response
@@ -177,6 +190,9 @@ pub enum Errors {
     /// The secret was shredded
     #[response(status = 410, content_type = "application/problem+json")]
     Gone(Problem),
+    /// A name that is taken
+    #[response(status = 409, content_type = "application/problem+json")]
+    Taken(Problem),
     /// `If-Match` names another version than the present one
     #[response(status = 412, content_type = "application/problem+json")]
     Changed(Problem),
@@ -186,6 +202,9 @@ pub enum Errors {
     /// Not possible in the present state, a written limit is reached, or an `Idempotency-Key` of another request
     #[response(status = 422, content_type = "application/problem+json")]
     InvalidState(Problem),
+    /// Too many wrong secrets in a row; `Retry-After` says how long to wait
+    #[response(status = 429, content_type = "application/problem+json")]
+    Locked(Problem),
     /// Too much at once, or the log takes no writes: to be tried again
     #[response(status = 503, content_type = "application/problem+json")]
     Busy(Problem),

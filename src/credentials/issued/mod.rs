@@ -167,6 +167,12 @@ impl Issued {
         self.working(now).map(|(secret, _)| secret).find(|secret| secret.id == id)
     }
 
+    /// The generation that a kept secret came with.
+    #[must_use]
+    pub fn generation(&self, id: SecretId) -> Option<&Generation> {
+        std::iter::once(&self.current).chain(&self.earlier).find(|generation| generation.secrets.iter().any(|secret| secret.id == id))
+    }
+
     /// All secrets that are kept, whether they still work or not.
     pub fn all(&self) -> impl Iterator<Item = &Known> {
         std::iter::once(&self.current).chain(&self.earlier).flat_map(|generation| generation.secrets.iter())

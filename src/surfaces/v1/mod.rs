@@ -1,23 +1,44 @@
 //! Our own routes; errors are problem details (RFC 9457).
 
+mod api_keys;
+mod applications;
 mod caller;
 mod connectors;
 mod credentials;
 mod events;
 mod health;
+mod keys;
+mod listing;
 mod log;
+mod me;
+mod oauth;
+mod organizations;
+mod roles;
 mod secrets;
+mod sessions;
+mod tenants;
+mod users;
 
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, middleware};
+use serde::{Deserialize, Deserializer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Front;
-use crate::web::front::limited;
+use crate::credentials::To;
+use crate::kernel::{Refusal, Secret};
+use crate::vault::Answer;
+use crate::web::front::{limited, peer};
 use crate::web::problem::Problem;
 
 /// The table of contents.
@@ -36,6 +57,30 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(secrets::reveal))
         .routes(routes!(connectors::list))
         .routes(routes!(connectors::get, connectors::put))
+        .routes(routes!(me::me))
+        .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::end))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::get, users::update, users::delete))
+        .routes(routes!(users::password))
+        .routes(routes!(users::sign_out))
+        .routes(routes!(users::unlock))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::get, roles::update, roles::delete))
+        .routes(routes!(organizations::list, organizations::create))
+        .routes(routes!(organizations::get, organizations::update, organizations::delete))
+        .routes(routes!(applications::list, applications::create))
+        .routes(routes!(applications::get, applications::update, applications::delete))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::get, api_keys::update, api_keys::delete))
+        .routes(routes!(keys::verify))
+        .routes(routes!(oauth::token))
+        .routes(routes!(oauth::introspect))
+        .routes(routes!(oauth::revoke))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get))
+        .routes(routes!(tenants::suspend))
+        .routes(routes!(tenants::resume))
         .routes(routes!(log::state))
         .routes(routes!(log::confirm_clock))
 }
@@ -55,6 +100,33 @@ pub(super) fn router(front: Front, document: Arc<str>) -> Router {
         .method_not_allowed_fallback(no_route)
         .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
         .with_state(front)
+}
+
+/// The address at the other end of the connection, for routes that need no token.
+struct Peer(Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(peer(&parts.extensions)))
+    }
+}
+
+/// A member that may be absent, or `null` to take what it says away.
+fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<To<T>>, D::Error> {
+    Option::deserialize(from).map(|to| Some(To { to }))
+}
+
+/// A secret that is shown once, as text.
+fn text(secret: Option<&Secret>) -> Result<String, Refusal> {
+    secret.map(|secret| String::from_utf8_lossy(secret.expose()).into_owned()).ok_or(Refusal::NotFound)
+}
+
+/// The answer to a command that leaves nothing to show.
+fn gone(done: &Answer) -> Response {
+    let position = [("keyledger-position", done.views.position().to_string())];
+    (StatusCode::NO_CONTENT, position, [(header::CACHE_CONTROL, "no-store")]).into_response()
 }
 
 /// What no route answers, or not by this method.

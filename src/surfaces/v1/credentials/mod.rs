@@ -15,7 +15,7 @@ use crate::views::{CREDENTIALS, Entry, Views};
 use crate::web::caller::etag;
 use crate::web::problem::{Errors, Problem};
 use render::Of;
-pub(super) use render::{Credential, Lens};
+pub(super) use render::{Credential, IssuedEntry, Lens};
 
 const KINDS: &str = "kind: is connection, api_key, provider_key, api_client, user_application or application";
 
@@ -63,10 +63,12 @@ pub(super) struct HistoryPage {
 
 /// How a caller's read looks at credentials.
 fn lens<'a>(caller: &'a Caller, params: &Params, views: &'a Views) -> Lens<'a> {
-    match params.get("as_of") {
-        Some(_) => Lens { views, vault: None, now: views.recorded_at() },
-        None => Lens { views, vault: Some(&caller.vault), now: caller.vault.time(views) },
-    }
+    lens_of(caller, params.get("as_of").is_some(), views)
+}
+
+/// How things are looked at, now or in the past.
+pub(super) fn lens_of<'a>(caller: &'a Caller, past: bool, views: &'a Views) -> Lens<'a> {
+    if past { Lens { views, vault: None, now: views.recorded_at() } } else { Lens { views, vault: Some(&caller.vault), now: caller.vault.time(views) } }
 }
 
 /// List credentials
