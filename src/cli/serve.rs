@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::DataArgs;
 use crate::egress::{Egress, Limits as EgressLimits, Policy};
 use crate::jobs::Jobs;
 use crate::oauth::Exchanges;
-use crate::server::{Begun, router, serve};
+use crate::server::{Begun, Listening, Tls, router, serve};
 use crate::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
 
 /// How long the end waits for exchanges whose result the log does not take.
@@ -35,13 +36,24 @@ pub(super) struct Serve {
     /// How long an access token lives, in seconds, where its vendor does not say: 120 to 86,400.
     #[arg(long, env = "KEYLEDGER_ACCESS_TOKEN_SECONDS", default_value_t = ACCESS_TOKEN_SECONDS, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(120..=86_400))]
     access_token_seconds: i64,
+    /// Speak TLS with this certificate chain, in PEM. Needed on addresses that are not loopback, unless a proxy is in front. SIGHUP reads it anew.
+    #[arg(long, env = "KEYLEDGER_TLS_CERT", value_name = "FILE", requires = "tls_key", conflicts_with = "behind_proxy")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM, readable by its owner only.
+    #[arg(long, env = "KEYLEDGER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// A proxy in front speaks TLS: serve plain HTTP on any address, and take the last address of X-Forwarded-For as the caller's. Nobody else
+    /// may be able to reach this address.
+    #[arg(long, env = "KEYLEDGER_BEHIND_PROXY")]
+    behind_proxy: bool,
 }
 
 impl Serve {
     pub async fn run(self) -> anyhow::Result<()> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| "info".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
-        anyhow::ensure!(self.listen.ip().is_loopback(), "{} is not a loopback address: there is no TLS yet", self.listen);
+        let listening = self.listening()?;
+        let scheme = if listening.tls.is_some() { "https" } else { "http" };
         let home = self.data.home();
         let bind = async || TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen));
         let ((vault, _lock), listener) = if home.exists() {
@@ -50,7 +62,7 @@ impl Serve {
         } else {
             // First the address: the owner's token is shown once, and nothing may come between the making and the showing.
             let listener = bind().await?;
-            welcome(&home.init().await?, listener.local_addr()?);
+            welcome(&home.init().await?, &format!("{scheme}://{}", listener.local_addr()?));
             (home.start().await?, listener)
         };
         let address = listener.local_addr()?;
@@ -63,7 +75,7 @@ impl Serve {
             // Each is recorded before the next exchange of its connection.
             Err(error) => tracing::warn!(%error, "exchanges that an earlier run did not end could not be recorded as lost"),
         }
-        println!("listening on http://{address}");
+        println!("listening on {scheme}://{address}");
         tracing::info!(%address, position = vault.views().position().0, "serving");
         let (stop, stopped) = watch::channel(false);
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -78,7 +90,7 @@ impl Serve {
         let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(settled));
         let root_key = Box::new(home.key_file(vault.keyring().vault())?);
         let settings = Arc::new(Settings { access_token_seconds: self.access_token_seconds, root_key });
-        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), settings }), stopped).await;
+        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), settings }), listening, stopped).await;
         // In this order: a result that still comes is recorded, and the last snapshot holds it.
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {
@@ -91,8 +103,32 @@ impl Serve {
     }
 }
 
+impl Serve {
+    /// How connections come in: in clear only where nobody else listens.
+    fn listening(&self) -> anyhow::Result<Listening> {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate.clone(), key.clone())?)),
+            _ => None,
+        };
+        let apart = self.listen.ip().is_loopback() || tls.is_some() || self.behind_proxy;
+        anyhow::ensure!(apart, "{} is not a loopback address: give --tls-cert and --tls-key, or --behind-proxy where a proxy speaks TLS", self.listen);
+        if let Some(tls) = tls.clone() {
+            let mut hangup = signal(SignalKind::hangup())?;
+            tokio::spawn(async move {
+                while hangup.recv().await.is_some() {
+                    match tls.reload() {
+                        Ok(()) => tracing::info!("the TLS certificate was read anew"),
+                        Err(error) => tracing::error!(%error, "the TLS certificate could not be read anew; the earlier one is served on"),
+                    }
+                }
+            });
+        }
+        Ok(Listening { tls, behind_proxy: self.behind_proxy })
+    }
+}
+
 /// Shown once, when the vault begins.
-fn welcome(begun: &Begun, address: SocketAddr) {
+fn welcome(begun: &Begun, base: &str) {
     let token = String::from_utf8_lossy(begun.owner_token.expose());
     let headers = "-H \"Authorization: Bearer $TOKEN\" -H 'x-apideck-app-id: demo' -H 'x-apideck-consumer-id: acme'";
     println!("A new vault, {}.\n", begun.vault);
@@ -100,7 +136,7 @@ fn welcome(begun: &Begun, address: SocketAddr) {
     println!("Owner's token   {token}\n");
     println!("Both are needed later, and the token is shown this once. To try:\n");
     println!("  TOKEN={token}");
-    println!("  curl http://{address}/vault/connections/crm/pipedrive/import {headers} -d '{{\"credentials\":{{\"access_token\":\"an-access-token\"}}}}'");
-    println!("  curl 'http://{address}/vault/connections?configured=true' {headers}");
-    println!("  curl -X DELETE http://{address}/vault/connections/crm/pipedrive {headers}\n");
+    println!("  curl {base}/vault/connections/crm/pipedrive/import {headers} -d '{{\"credentials\":{{\"access_token\":\"an-access-token\"}}}}'");
+    println!("  curl '{base}/vault/connections?configured=true' {headers}");
+    println!("  curl -X DELETE {base}/vault/connections/crm/pipedrive {headers}\n");
 }

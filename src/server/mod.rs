@@ -4,7 +4,9 @@ mod home;
 mod http;
 mod partial;
 mod restore;
+mod tls;
 
 pub use home::{Begun, Home, HomeError, Reading};
-pub use http::{router, serve};
+pub use http::{Listening, router, serve};
 pub use restore::{Progress, Restored, Step, Until};
+pub use tls::{Tls, TlsError};

@@ -94,6 +94,14 @@ pub fn etag(version: Version) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }
 
+/// The address that the nearest proxy saw: the last one of all `X-Forwarded-For`. What stands before it came from outside and proves nothing.
+#[must_use]
+pub fn forwarded_for(headers: &HeaderMap) -> Option<std::net::IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let text = last.rsplit(',').next()?.trim();
+    text.parse().ok().or_else(|| text.parse().map(|address: std::net::SocketAddr| address.ip()).ok())
+}
+
 /// What is kept of the caller beside its event.
 #[must_use]
 pub fn meta(headers: &HeaderMap, ip: Option<std::net::IpAddr>, rule: &str) -> Meta {

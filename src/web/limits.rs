@@ -10,6 +10,8 @@ pub const BODY_IMPORT: usize = 256 * 1024;
 pub const JSON_DEPTH: usize = 16;
 /// How long a client may take to send its headers.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the unread rest of a body may take to arrive before the answer goes out.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::oauth::Exchanges;
-use keyledger::server::{router, serve};
+use keyledger::server::{Listening, router, serve};
 use keyledger::surfaces::Front;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn a_leap_ahead_refuses_writes_until_the_time_is_confirmed_and_a_leap_back
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings: operator() }), stopped));
+    let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings: operator() }), Listening::default(), stopped));
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let send = async |method: &str, path: &str, body: Value| {
         let request = client.request(method.parse().unwrap(), format!("{base}{path}")).bearer_auth(&token);

@@ -38,6 +38,7 @@ mod seal_record;
 mod served;
 mod server;
 mod tidy;
+mod tls;
 mod v1;
 mod vault;
 mod vault_bench;

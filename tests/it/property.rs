@@ -11,7 +11,7 @@ use keyledger::keyring::{Keyring, Purpose};
 use keyledger::oauth::Exchanges;
 use keyledger::seal::Key as SealKey;
 use keyledger::seal::merkle::Frontier;
-use keyledger::server::{Home, Until, router, serve};
+use keyledger::server::{Home, Listening, Until, router, serve};
 use keyledger::surfaces::Front;
 use keyledger::vault::{Command, Vault, VaultError, plans};
 use keyledger::views::{Opener, StateHash, Views, catch_up};
@@ -131,7 +131,7 @@ impl Case {
         let (stop, told) = tokio::sync::watch::channel(false);
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
         let front = Front { vault: Arc::clone(&vault), exchanges, settings: operator() };
-        let served = tokio::spawn(serve(listener, router(&front), told));
+        let served = tokio::spawn(serve(listener, router(&front), Listening::default(), told));
         self.running = Some(Running { vault, lock, stop, served, base });
     }
 
