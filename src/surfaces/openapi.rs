@@ -30,6 +30,7 @@ pub fn document() -> String {
     let mut errors = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut errors);
     errors.push(connections::error_schema());
+    errors.push(v1::oauth_error_schema());
     components.schemas.extend(errors);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of this vault")).build();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));

@@ -1,7 +1,8 @@
 //! Doors that slow down: failed logins and client secrets count by name, whether the name exists or not, and the count outlives a restart.
 //! Denied requests are counted too, and written about once a minute.
 //!
-//! After 3 different wrong secrets in a row a name waits 2 seconds, then 4, 8, … up to 64; from the tenth on it waits 15 minutes each time.
+//! Three different wrong secrets in a row cost nothing. After the fourth a name waits 2 seconds, then 4, 8, … up to 64, and from the tenth on
+//! 15 minutes each time.
 //! While it waits, no secret is looked at, the right one included. The right one in its turn clears the count, and so does an administrator.
 
 use std::collections::{BTreeMap, HashMap};
@@ -113,7 +114,7 @@ impl Attempts {
         }
         let until = row.last.plus_seconds(wait(row.count));
         if row.count > FREE && until > now {
-            return Err(Locked { seconds: u64::try_from((until.millis() - now.millis()).div_euclid(1000)).unwrap_or(0) + 1 });
+            return Err(Locked { seconds: u64::try_from(until.millis() - now.millis()).unwrap_or(0).div_ceil(1000) });
         }
         if !row.wrong.contains(&wrong) {
             row.count = row.count.saturating_add(1);

@@ -175,9 +175,12 @@ pub fn decide(subject: Subject, state: &State, command: Command) -> Result<Plan<
 }
 
 fn roles(mut roles: Vec<RoleRef>) -> Result<Vec<RoleRef>, Refusal> {
+    if roles.len() > MAX_ROLES {
+        return Err(Refusal::invalid("roles", format!("takes at most {MAX_ROLES} roles")));
+    }
     roles.sort_unstable();
     roles.dedup();
-    if roles.len() > MAX_ROLES { Err(Refusal::invalid("roles", format!("takes at most {MAX_ROLES} roles"))) } else { Ok(roles) }
+    Ok(roles)
 }
 
 fn update(subject: Subject, live: &User, mut changes: Changes) -> Result<Plan<Event>, Refusal> {

@@ -30,7 +30,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, middleware};
 use serde::{Deserialize, Deserializer};
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -88,6 +90,11 @@ fn routes() -> OpenApiRouter<Front> {
 /// The surface's part of the OpenAPI document.
 pub(super) fn openapi() -> OpenApi {
     routes().into_openapi()
+}
+
+/// The schema of the token endpoints' errors, by its name.
+pub(super) fn oauth_error_schema() -> (String, RefOr<Schema>) {
+    (oauth::OauthError::name().into_owned(), oauth::OauthError::schema())
 }
 
 /// The surface over a vault.

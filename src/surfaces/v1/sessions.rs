@@ -98,8 +98,8 @@ fn first_tenant() -> String {
 
 /// Log in
 ///
-/// Wrong logins and passwords are refused alike. After 3 different wrong passwords in a row a login waits 2 seconds, then 4, 8, … and from the
-/// tenth on 15 minutes each time, whether it exists or not.
+/// Wrong logins and passwords are refused alike. After the fourth different wrong password in a row a login waits 2 seconds, then 4, 8, …
+/// and from the tenth on 15 minutes each time, whether it exists or not.
 #[utoipa::path(post, path = "/v1/sessions", operation_id = "sessions_create", tag = "Sessions", security(()), request_body = Login, responses((status = 201, body = NewSession), Errors))]
 pub(super) async fn create(State(front): State<Front>, Peer(ip): Peer, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let login: Login = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;

@@ -1,0 +1,104 @@
+//! The operations of members, keys and tokens, against the OpenAPI document.
+
+use serde_json::{Value, json};
+
+use crate::documented::Documented;
+use crate::served::{Server, client};
+
+pub fn send_all(documented: &mut Documented, server: &Server) {
+    members(documented, server);
+    sessions(documented, server);
+    let (id, secret) = programs(documented, server);
+    tokens(documented, server, &id, &secret);
+}
+
+fn id(value: &Value) -> String {
+    value["id"].as_str().unwrap().to_owned()
+}
+
+fn members(documented: &mut Documented, server: &Server) {
+    let mut send = |method: &str, template: &str, path: &str, body: Option<Value>| documented.send(server, method, template, path, body);
+    let user = json!({"login": "ann", "email": "ann@example.com", "roles": ["reader"], "password": "correct horse battery"});
+    let ann = id(&send("POST", "/v1/users", "/v1/users", Some(user.clone())));
+    send("POST", "/v1/users", "/v1/users", Some(user));
+    send("GET", "/v1/users", "/v1/users?limit=1", None);
+    let path = format!("/v1/users/{ann}");
+    send("GET", "/v1/users/{id}", &path, None);
+    send("GET", "/v1/users/{id}", "/v1/users/nobody", None);
+    send("PATCH", "/v1/users/{id}", &path, Some(json!({"email": null, "blocked": false, "roles": []})));
+    send("PUT", "/v1/users/{id}/password", &format!("{path}/password"), Some(json!({"password": "another horse battery"})));
+    send("POST", "/v1/users/{id}/sign-out", &format!("{path}/sign-out"), None);
+    send("POST", "/v1/users/{id}/unlock", &format!("{path}/unlock"), None);
+    send("DELETE", "/v1/users/{id}", &path, None);
+    send("POST", "/v1/roles", "/v1/roles", Some(json!({"name": "on call", "permissions": ["users:read", "custom:x"]})));
+    send("GET", "/v1/roles", "/v1/roles", None);
+    send("GET", "/v1/roles/{role}", "/v1/roles/owner", None);
+    send("PATCH", "/v1/roles/{role}", "/v1/roles/on%20call", Some(json!({"permissions": []})));
+    send("PATCH", "/v1/roles/{role}", "/v1/roles/owner", Some(json!({"permissions": []})));
+    send("DELETE", "/v1/roles/{role}", "/v1/roles/on%20call", None);
+    let acme = id(&send("POST", "/v1/organizations", "/v1/organizations", Some(json!({"name": "Acme"}))));
+    let path = format!("/v1/organizations/{acme}");
+    send("GET", "/v1/organizations", "/v1/organizations", None);
+    send("GET", "/v1/organizations/{id}", &path, None);
+    send("PATCH", "/v1/organizations/{id}", &path, Some(json!({"name": "Acme Ltd"})));
+    send("DELETE", "/v1/organizations/{id}", &path, None);
+    send("POST", "/v1/tenants", "/v1/tenants", Some(json!({"name": "acme"})));
+    send("POST", "/v1/tenants", "/v1/tenants", Some(json!({"name": "acme"})));
+    send("GET", "/v1/tenants", "/v1/tenants", None);
+    send("GET", "/v1/tenants/{name}", "/v1/tenants/acme", None);
+    send("POST", "/v1/tenants/{name}/suspend", "/v1/tenants/acme/suspend", None);
+    send("POST", "/v1/tenants/{name}/suspend", "/v1/tenants/default/suspend", None);
+    send("POST", "/v1/tenants/{name}/resume", "/v1/tenants/acme/resume", None);
+    send("GET", "/v1/me", "/v1/me", None);
+}
+
+fn sessions(documented: &mut Documented, server: &Server) {
+    let body = json!({"login": "bob", "password": "correct horse battery"});
+    documented.send(server, "POST", "/v1/users", "/v1/users", Some(body.clone()));
+    let began = documented.send(server, "POST", "/v1/sessions", "/v1/sessions", Some(body));
+    for wrong in 0..5 {
+        let body = json!({"login": "nobody", "password": format!("wrong {wrong}")});
+        documented.send(server, "POST", "/v1/sessions", "/v1/sessions", Some(body));
+    }
+    let user = began["user"].as_str().unwrap();
+    documented.send(server, "GET", "/v1/sessions", &format!("/v1/sessions?user={user}"), None);
+    documented.send(server, "DELETE", "/v1/sessions/{id}", &format!("/v1/sessions/{}", id(&began)), None);
+}
+
+fn programs(documented: &mut Documented, server: &Server) -> (String, String) {
+    let mut send = |method: &str, template: &str, path: &str, body: Option<Value>| documented.send(server, method, template, path, body);
+    let body = json!({"name": "k", "owner": "me", "permissions": ["custom:x"], "dns_name": "host", "expires_at": "2999-01-01T00:00:00Z"});
+    let made = send("POST", "/v1/api-keys", "/v1/api-keys", Some(body));
+    let path = format!("/v1/api-keys/{}", id(&made["api_key"]));
+    send("GET", "/v1/api-keys", "/v1/api-keys", None);
+    send("GET", "/v1/api-keys/{id}", &path, None);
+    send("PATCH", "/v1/api-keys/{id}", &path, Some(json!({"dns_name": null, "expires_at": null, "labels": ["x"]})));
+    send("POST", "/v1/keys/verify", "/v1/keys/verify", Some(json!({"key": made["token"], "permissions": ["custom:y"]})));
+    send("POST", "/v1/keys/verify", "/v1/keys/verify", Some(json!({"key": "no key"})));
+    send("DELETE", "/v1/api-keys/{id}", &path, None);
+    let made = send("POST", "/v1/applications", "/v1/applications", Some(json!({"name": "a", "roles": ["app"], "app_ids": ["app"]})));
+    let application = id(&made["application"]);
+    let path = format!("/v1/applications/{application}");
+    send("GET", "/v1/applications", "/v1/applications", None);
+    send("GET", "/v1/applications/{id}", &path, None);
+    send("PATCH", "/v1/applications/{id}", &path, Some(json!({"permissions": ["users:read"]})));
+    let other = send("POST", "/v1/applications", "/v1/applications", Some(json!({"name": "b"})));
+    send("DELETE", "/v1/applications/{id}", &format!("/v1/applications/{}", id(&other["application"])), None);
+    (application, made["client_secret"].as_str().unwrap().to_owned())
+}
+
+fn tokens(documented: &mut Documented, server: &Server, id: &str, secret: &str) {
+    let mut post = |path: &str, secret: &str, fields: &[(&str, &str)]| {
+        let request = client().post(format!("{}{path}", server.base)).basic_auth(id, Some(secret)).form(fields);
+        documented.check("POST", path, request.send().unwrap())
+    };
+    let grant = ("grant_type", "client_credentials");
+    let token = post("/v1/oauth/token", secret, &[grant, ("scope", "users:read")]);
+    post("/v1/oauth/token", secret, &[("grant_type", "password")]);
+    post("/v1/oauth/token", "wrong", &[grant]);
+    let about = [("token", token["access_token"].as_str().unwrap())];
+    post("/v1/oauth/introspect", secret, &about);
+    post("/v1/oauth/introspect", secret, &[("token", "x")]);
+    post("/v1/oauth/revoke", secret, &about);
+    post("/v1/oauth/revoke", secret, &[]);
+}
