@@ -55,11 +55,11 @@ fn tls_is_spoken_and_a_new_certificate_is_served_after_a_hangup() {
     fs::write(&cert, whole).unwrap();
     let second = trusting(certificate(folder.path()));
     hangup();
-    let served = (0..200).any(|_| {
+    let seen = (0..200).any(|_| {
         std::thread::yield_now();
         ready(&second).is_ok_and(|answer| answer.status() == 200)
     });
-    assert!(served, "the new certificate is served");
+    assert!(seen, "the new certificate is served");
     // A client that has spoken before may resume; a new one sees the certificate.
     assert!(ready(&trusting(first)).is_err(), "and the old one no more");
 }
