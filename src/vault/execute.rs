@@ -88,6 +88,15 @@ impl Kept {
     }
 }
 
+/// Whether the command may be decided otherwise on newer views. A name whose holder was known when the command was decided stays taken.
+fn may_differ(refusal: &Refusal, views: &Views) -> bool {
+    match refusal {
+        Refusal::Conflict { .. } => true,
+        Refusal::NameTaken { by } => views.thing(*by).is_none(),
+        _ => false,
+    }
+}
+
 impl Vault {
     /// Decides on the current views, seals, appends, and answers when the views have it. A conflict with another writer is decided anew.
     pub async fn execute(&self, command: &Command<'_>, decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Result<Answer, VaultError> {
@@ -149,7 +158,7 @@ impl Vault {
                     }
                     return Ok(Answer { views, events: Some((appended.first, appended.last)), repeated: false });
                 }
-                Err(VaultError::Refused(Refusal::Conflict { .. } | Refusal::NameTaken { .. })) if tries < TRIES || kept.is_some() => {}
+                Err(VaultError::Refused(refusal)) if may_differ(&refusal, &views) && (tries < TRIES || kept.is_some()) => {}
                 Err(error) => return Err(error),
             }
         }

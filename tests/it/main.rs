@@ -49,6 +49,7 @@ mod v1;
 mod vault;
 mod vault_bench;
 mod vault_exchange;
+mod vault_grants;
 mod vault_past;
 mod vault_reveal;
 mod views_fold;

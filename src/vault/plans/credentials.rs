@@ -1,13 +1,13 @@
 //! API keys, applications, API clients, user applications, provider keys.
 
-use super::{fresh, give, give_roles, guard, organizations, outranks, seen, subject, thing};
+use super::{fresh, give, give_applications, give_roles, guard, organizations, outranks, seen, subject, thing};
 use crate::credentials::api_key::Grant;
 use crate::credentials::issued::{KnownToken, TokenType};
 use crate::credentials::provider_key::{Given as Written, Provider};
 use crate::credentials::user_application::MAX_PER_USER;
 use crate::credentials::{AnyEvent, AnyState, Kind, Subject, api_client, api_key, application, provider_key, user, user_application};
 use crate::kernel::{Guard, Plan, Refusal, RoleRef, Secret, StreamId, TenantId, Version};
-use crate::vault::access::Principal;
+use crate::vault::access::{Principal, permissions_of};
 use crate::vault::execute::Given;
 
 /// A plan, the thing that it makes, and the secrets to show once.
@@ -24,11 +24,12 @@ fn user_there(given: &Given<'_>, tenant: TenantId, id: StreamId) -> Result<Guard
 /// An API key is made. The caller must hold what it permits, and what its owner may do where that is somebody else.
 pub fn create_api_key(given: &Given<'_>, by: &Principal, grant: Grant) -> Result<Made, Refusal> {
     give(by, "permissions", &grant.permissions)?;
+    give_applications(by, &grant.app_ids)?;
     let mut guards = organizations(given, by.tenant, &grant.organizations)?;
     if let Some(owner) = grant.owner {
         guards.push(user_there(given, by.tenant, owner).map_err(|_| Refusal::invalid("owner", "is no user of this tenant"))?);
         if by.user != Some(owner) {
-            outranks(given, by, thing(given, by.tenant, owner, Kind::User)?)?;
+            by.may_give(permissions_of(given.views, thing(given, by.tenant, owner, Kind::User)?))?;
         }
     }
     let (value, token) = given.issue(TokenType::Key);
@@ -52,6 +53,7 @@ pub fn update_api_key(
     seen(entry, expected)?;
     outranks(given, by, entry)?;
     give(by, "permissions", changes.permissions.as_deref().unwrap_or_default())?;
+    give_applications(by, changes.app_ids.as_ref().unwrap_or(&by.app_ids))?;
     let guards = organizations(given, by.tenant, changes.organizations.as_deref().unwrap_or_default())?;
     let mut plan = api_key::decide(subject(given.views, id), state, given.now, api_key::Command::Update(changes))?.map(AnyEvent::from);
     plan.guards.extend(guards);
@@ -61,6 +63,7 @@ pub fn update_api_key(
 /// An application is made. The caller must hold what it may do.
 pub fn create_application(given: &Given<'_>, by: &Principal, profile: application::Profile) -> Result<Made, Refusal> {
     give(by, "permissions", &profile.permissions)?;
+    give_applications(by, &profile.app_ids)?;
     let guards = give_roles(given, by, &profile.roles)?;
     let (value, token) = given.issue(TokenType::Application);
     let values = vec![value];
@@ -83,6 +86,7 @@ pub fn update_application(
     seen(entry, expected)?;
     outranks(given, by, entry)?;
     give(by, "permissions", changes.permissions.as_deref().unwrap_or_default())?;
+    give_applications(by, changes.app_ids.as_ref().unwrap_or(&by.app_ids))?;
     let guards = give_roles(given, by, changes.roles.as_deref().unwrap_or_default())?;
     let mut plan = application::decide(subject(given.views, id), state, given.now, application::Command::Update(changes))?.map(AnyEvent::from);
     plan.guards.extend(guards);
@@ -91,6 +95,7 @@ pub fn update_application(
 
 /// An API client is made. The caller must hold what its roles permit.
 pub fn create_api_client(given: &Given<'_>, by: &Principal, name: String, roles: Vec<RoleRef>) -> Result<Made, Refusal> {
+    give_applications(by, &[])?;
     let guards = give_roles(given, by, &roles)?;
     let (values, tokens): (Vec<Secret>, Vec<KnownToken>) = [TokenType::Client, TokenType::OauthClient].map(|kind| given.issue(kind)).into_iter().unzip();
     let boxes = [api_client::SECRET, api_client::OAUTH_SECRET].into_iter().map(str::to_owned);

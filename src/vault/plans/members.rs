@@ -1,6 +1,6 @@
 //! Users, roles, organisations, tenants: who there is.
 
-use super::{fresh, give, give_roles, guard, outranks, permitted, seen, subject, thing};
+use super::{fresh, give, give_applications, give_roles, guard, outranks, permitted, seen, subject, thing};
 use crate::credentials::issued::KnownToken;
 use crate::credentials::user::{Changes, Profile, User};
 use crate::credentials::{AnyEvent, AnyState, Kind, PasswordHash, Sealing, api_key, organization, provider_key, role, session, tenant, user, user_application};
@@ -28,6 +28,7 @@ fn live_user(entry: &Entry) -> Result<&User, Refusal> {
 
 /// A user is made. The caller must hold what its roles permit.
 pub fn create_user(given: &Given<'_>, by: &Principal, profile: Profile, password: Option<PasswordHash>) -> Result<Plan<AnyEvent>, Refusal> {
+    give_applications(by, &[])?;
     let guards = give_roles(given, by, &profile.roles)?;
     let mut plan = user::decide(fresh(given), &user::State::Absent, user::Command::Create { profile, password })?.map(AnyEvent::from);
     plan.guards.extend(guards);
@@ -67,6 +68,7 @@ fn another_owner(given: &Given<'_>, tenant: TenantId, id: StreamId, leaving: &Us
 /// A password is set: one's own, or that of a user who may do no more than the caller. Every session ends.
 pub fn set_password(given: &Given<'_>, by: &Principal, id: StreamId, password: &PasswordHash) -> Result<Plan<AnyEvent>, Refusal> {
     let entry = thing(given, by.tenant, id, Kind::User)?;
+    give_applications(by, &[])?;
     if by.user != Some(id) {
         outranks(given, by, entry)?;
     }

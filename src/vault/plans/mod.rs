@@ -69,8 +69,18 @@ fn give(by: &Principal, field: &str, permissions: &[String]) -> Result<(), Refus
     by.may_give(Permits::parse(field, permissions)?.own)
 }
 
-/// That a caller may act on a thing that acts itself: whoever changes what has more permissions than they hold would gain them.
+/// That a caller may give access to these applications (none: to all): one whose token is bound to some gives no others.
+fn give_applications(by: &Principal, app_ids: &[String]) -> Result<(), Refusal> {
+    if by.app_ids.is_empty() || (!app_ids.is_empty() && app_ids.iter().all(|id| by.app_ids.contains(id))) {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden { permission: "a token for the same applications" })
+}
+
+/// That a caller may act on a thing that acts itself: whoever changes what has more permissions than they hold, or acts in more applications,
+/// would gain them.
 fn outranks(given: &Given<'_>, by: &Principal, entry: &Entry) -> Result<(), Refusal> {
+    give_applications(by, entry.state.bearer().map_or(&[], |bearer| bearer.app_ids))?;
     by.may_give(permissions_of(given.views, entry))
 }
 

@@ -1,0 +1,81 @@
+//! What a caller may give away, and names that are taken: rules over several things, on real files.
+
+use keyledger::credentials::api_key::{Changes, Grant};
+use keyledger::credentials::{application, user};
+use keyledger::kernel::*;
+use keyledger::vault::access::Principal;
+use keyledger::vault::{Given, VaultError, plans};
+
+use crate::vault_bench::VaultBench;
+
+pub fn grant(name: &str, app_ids: &[&str], dns_name: Option<&str>) -> Grant {
+    Grant {
+        name: name.into(),
+        owner: None,
+        permissions: vec!["connections:read".into()],
+        emails: Vec::new(),
+        organizations: Vec::new(),
+        labels: Vec::new(),
+        dns_name: dns_name.map(str::to_owned),
+        app_ids: app_ids.iter().map(ToString::to_string).collect(),
+        expires_at: None,
+    }
+}
+
+/// Makes a key as somebody.
+async fn make(bench: &VaultBench, by: &Principal, grant: Grant) -> Result<StreamId, VaultError> {
+    let mut made = StreamId::default();
+    let done = bench.execute(|given| {
+        let (plan, id, _) = plans::create_api_key(given, by, grant.clone())?;
+        made = id;
+        Ok(plan)
+    });
+    done.await.map(|_| made)
+}
+
+fn refused<T>(outcome: Result<T, VaultError>) -> Refusal {
+    match outcome {
+        Err(VaultError::Refused(refusal)) => refusal,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was not refused"),
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_is_bound_to_applications_gives_no_access_to_others() {
+    let bench = VaultBench::new().await;
+    let bound = Principal { app_ids: vec!["a".into(), "b".into()], ..bench.owner.clone() };
+    let own = make(&bench, &bound, grant("own", &["a"], None)).await.unwrap();
+    let free = make(&bench, &bench.owner, grant("free", &[], None)).await.unwrap();
+    let forbidden = |refusal: Refusal| assert!(matches!(refusal, Refusal::Forbidden { .. }), "{refusal}");
+    for wider in [&[][..], &["a", "c"]] {
+        forbidden(refused(make(&bench, &bound, grant("wider", wider, None)).await));
+        let app_ids = Some(wider.iter().map(ToString::to_string).collect());
+        let change = |given: &Given<'_>| plans::update_api_key(given, &bound, own, Changes { app_ids: app_ids.clone(), ..Changes::default() }, None);
+        forbidden(refused(bench.execute(change).await));
+    }
+    // What acts in more applications stays as it is, its secret above all.
+    forbidden(refused(bench.execute(|given| Ok(plans::rotate(given, &bound, free, 0, None)?.0)).await));
+    forbidden(refused(bench.execute(|given| plans::update_api_key(given, &bound, free, Changes::default(), None)).await));
+    // Users, API clients and their secrets act in all applications.
+    let (owner, hash) = (bench.owner.user.unwrap(), bench.vault.hash_password("password", &Secret::from("correct horse battery")).await.unwrap());
+    let profile = user::Profile { login: "eve".into(), name: "Eve".into(), email: None, roles: Vec::new() };
+    forbidden(refused(bench.execute(|given| plans::create_user(given, &bound, profile.clone(), None)).await));
+    forbidden(refused(bench.execute(|given| plans::set_password(given, &bound, owner, &hash)).await));
+    forbidden(refused(bench.execute(|given| Ok(plans::create_api_client(given, &bound, "client".into(), Vec::new())?.0)).await));
+    let profile = application::Profile { name: "app".into(), roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
+    forbidden(refused(bench.execute(|given| Ok(plans::create_application(given, &bound, profile.clone())?.0)).await));
+    bench.execute(|given| Ok(plans::rotate(given, &bound, own, 0, None)?.0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_whose_holder_is_known_is_refused_without_another_try() {
+    let bench = VaultBench::new().await;
+    let first = make(&bench, &bench.owner, grant("first", &[], Some("rec-1"))).await.unwrap();
+    let mut tries = 0;
+    let again = bench.execute(|given| {
+        tries += 1;
+        Ok(plans::create_api_key(given, &bench.owner, grant("second", &[], Some("REC-1")))?.0)
+    });
+    assert_eq!((refused(again.await), tries), (Refusal::NameTaken { by: first }, 1));
+}
