@@ -15,6 +15,8 @@ use crate::views::{REPLAY, Views};
 
 /// How often a command is decided anew because another writer was faster.
 const TRIES: u32 = 8;
+/// From so many tries on, commands are decided anew one at a time: of many that want one thing, each round would let one through.
+const IN_TURN: u32 = 2;
 
 /// What a decision is given: one snapshot, the time, and ids of its own.
 pub struct Given<'a> {
@@ -131,8 +133,11 @@ impl Vault {
         if let Some(answer) = self.repeated(hashed).await? {
             return Ok(answer);
         }
-        let mut tries = 0;
+        let (mut tries, mut turn) = (0, None);
         loop {
+            if tries >= IN_TURN && turn.is_none() {
+                turn = Some(self.contended.lock().await);
+            }
             if let Some(cause) = self.views.failure() {
                 return Err(VaultError::Stopped(cause));
             }
@@ -159,6 +164,8 @@ impl Vault {
                     return Ok(Answer { views, events: Some((appended.first, appended.last)), repeated: false });
                 }
                 Err(VaultError::Refused(refusal)) if may_differ(&refusal, &views) && (tries < TRIES || kept.is_some()) => {}
+                // Nobody asked for a version: it is no conflict of the caller's.
+                Err(VaultError::Refused(Refusal::Conflict { .. })) => return Err(VaultError::Submit(SubmitError::Busy)),
                 Err(error) => return Err(error),
             }
         }

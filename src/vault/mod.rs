@@ -111,6 +111,8 @@ pub struct Vault {
     usage: usage::Usage,
     attempts: attempts::Attempts,
     reads: query::Reads,
+    /// The turn of a command that others were faster than, time and again.
+    contended: tokio::sync::Mutex<()>,
     /// Why the latest command was not written, until one is.
     refusing: std::sync::Mutex<Option<String>>,
 }
@@ -156,6 +158,7 @@ impl Vault {
             sealer,
             token_key,
             reads: query::Reads::default(),
+            contended: tokio::sync::Mutex::default(),
             refusing: std::sync::Mutex::default(),
         })
     }

@@ -1,4 +1,4 @@
-//! What a caller may give away, and names that are taken: rules over several things, on real files.
+//! What a caller may give away, names that are taken, and a thing that many change at once: rules over several things, on real files.
 
 use keyledger::credentials::api_key::{Changes, Grant};
 use keyledger::credentials::{application, user};
@@ -78,4 +78,17 @@ async fn a_name_whose_holder_is_known_is_refused_without_another_try() {
         Ok(plans::create_api_key(given, &bench.owner, grant("second", &[], Some("REC-1")))?.0)
     });
     assert_eq!((refused(again.await), tries), (Refusal::NameTaken { by: first }, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_change_one_thing_at_once_each_of_them_has_its_turn() {
+    let bench = VaultBench::new().await;
+    let key = make(&bench, &bench.owner, grant("busy", &[], None)).await.unwrap();
+    let rename = async |number: usize| {
+        let changes = Changes { name: Some(format!("busy {number}")), ..Changes::default() };
+        bench.execute(|given| plans::update_api_key(given, &bench.owner, key, changes.clone(), None)).await.map(|done| done.events.is_some())
+    };
+    let all = futures_util::future::join_all((0..100).map(rename)).await;
+    assert!(all.iter().all(|done| matches!(done, Ok(true))));
+    assert_eq!(bench.vault.views().thing(key).unwrap().content_version, Version(101));
 }
