@@ -79,6 +79,13 @@ impl Vault {
         found.filter(|(_, known)| right && known.kind == token.kind)
     }
 
+    /// The tenant's thing whose secret this token is, if it works at a time. That is no use of it.
+    #[must_use]
+    pub fn holder(&self, views: &Views, tenant: TenantId, presented: &str, now: Moment) -> Option<StreamId> {
+        let (id, _) = self.recognise(views, &Token::parse(presented).ok()?, now)?;
+        views.thing(id).filter(|entry| entry.tenant == tenant).map(|_| id)
+    }
+
     fn by_access_token(&self, views: &Views, presented: &str) -> Result<Principal, Refusal> {
         let claims = self.open_access_token(views, presented, jwt::Use::Access)?;
         let usable = usable(views, claims.subject, self.time(views)).map_err(|_| Refusal::NotFound)?;
@@ -145,6 +152,12 @@ pub(super) fn usable(views: &Views, id: StreamId, now: Moment) -> Result<Usable<
         Some(user) => Some(live_user(views, user, bearer.began).ok_or(Unusable::OwnerRefused)?),
     };
     Ok(Usable { id, entry, bearer, user })
+}
+
+/// Whether a credential opens anything at a time.
+#[must_use]
+pub fn is_usable(views: &Views, id: StreamId, now: Moment) -> bool {
+    usable(views, id, now).is_ok()
 }
 
 /// Whether all principals of a tenant are refused.

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 pub use attempts::{Door, Locked, wait};
 pub use audit::{Filter, Page, Shown};
-pub use authenticate::{Access, Unusable};
+pub use authenticate::{Access, Unusable, is_usable};
 pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
 pub use query::{Busy, StateAt};

@@ -29,6 +29,9 @@ pub enum Command {
     Delete,
 }
 
+/// The permission that needs an SFTP user name.
+const FTP: &str = "accessFtp";
+
 /// Decides a command on a key.
 pub fn decide(subject: Subject, state: &State, now: Moment, command: Command) -> Result<Plan<Event>, Refusal> {
     let change = |event| Write::change(subject.stream, subject.version, event);
@@ -36,6 +39,7 @@ pub fn decide(subject: Subject, state: &State, now: Moment, command: Command) ->
         (State::Absent, Command::Create { mut grant, token, sealing }) => {
             check(&mut Changes::from(&grant))?;
             grant.name = name::name("name", &grant.name)?;
+            ftp_has_a_name(&Permits::read(&grant.permissions), grant.dns_name.as_deref())?;
             if grant.expires_at.is_some_and(|end| end <= now) {
                 return Err(Refusal::invalid("expires_at", "lies in the past"));
             }
@@ -50,6 +54,10 @@ pub fn decide(subject: Subject, state: &State, now: Moment, command: Command) ->
             drop_unchanged(live, &mut changes);
             if changes == Changes::default() {
                 return Ok(Plan::nothing());
+            }
+            if changes.permissions.is_some() || changes.dns_name.is_some() {
+                let permits = changes.permissions.as_deref().map_or_else(|| live.permits.clone(), Permits::read);
+                ftp_has_a_name(&permits, changes.dns_name.as_ref().map_or(live.dns_name.as_deref(), |dns| dns.to.as_deref()))?;
             }
             let renamed = changes.dns_name.as_ref().map(|dns| dns.to.as_deref().map(dns_claim));
             let mut write = change(Event::Updated(changes));
@@ -113,6 +121,12 @@ fn check(changes: &mut Changes) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Whoever may use SFTP has a user name there.
+fn ftp_has_a_name(permits: &Permits, dns_name: Option<&str>) -> Result<(), Refusal> {
+    let lacks = dns_name.is_none() && permits.foreign.iter().any(|name| name == FTP);
+    if lacks { Err(Refusal::invalid("dns_name", format!("is needed by the permission {FTP}"))) } else { Ok(()) }
 }
 
 fn short_enough(field: &str, count: usize) -> Result<(), Refusal> {

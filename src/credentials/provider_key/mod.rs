@@ -11,6 +11,8 @@ pub const NAME: &str = "provider_key";
 pub const SECRET: &str = "api_key";
 /// The longest name of a key, or organisation, in bytes.
 pub const MAX_TEXT: usize = 255;
+/// What stands for the hidden part of a key in its mask; no provider's keys hold it.
+const HIDDEN: char = '…';
 /// The shortest key of which the last four characters are shown.
 const MASKED_FROM: usize = 12;
 
@@ -68,6 +70,13 @@ pub struct Given {
     pub name: Option<Option<String>>,
     /// The provider's organisation; an inner `None` takes it away.
     pub organization: Option<Option<String>>,
+}
+
+impl Given {
+    /// Whether it writes nothing to a key that is not there.
+    fn is_empty(&self) -> bool {
+        self.api_key.is_none() && self.name.iter().chain(&self.organization).all(Option::is_none)
+    }
 }
 
 /// What is asked.
@@ -217,11 +226,11 @@ fn claim(user: StreamId, provider: Provider) -> Claim {
 fn mask(key: &str) -> String {
     let count = key.chars().count();
     if count < MASKED_FROM {
-        return "…".to_owned();
+        return HIDDEN.to_string();
     }
     let beginning = if key.starts_with("sk-") { "sk-" } else { "" };
     let end: String = key.chars().skip(count - 4).collect();
-    format!("{beginning}…{end}")
+    format!("{beginning}{HIDDEN}{end}")
 }
 
 /// Facts and secrets apart. `path` is where the caller wrote them.
@@ -237,6 +246,9 @@ fn sort(path: &str, given: Given) -> Result<(Written, super::Sealing), Refusal> 
         None => None,
         Some(secret) => {
             let key = std::str::from_utf8(secret.expose()).unwrap_or_default();
+            if key.contains(HIDDEN) {
+                return Err(Refusal::invalid(format!("{path}.api_key"), "is a mask, not a key"));
+            }
             if key.is_empty() || key.len() > MAX_SECRET || key.chars().any(|c| c.is_control() || c.is_whitespace()) {
                 return Err(Refusal::invalid(format!("{path}.api_key"), format!("takes 1 to {MAX_SECRET} bytes without white space and control characters")));
             }
@@ -254,6 +266,11 @@ pub fn decide(subject: Subject, state: &State, command: Command) -> Result<Plan<
         write
     };
     match (state, command) {
+        (_, Command::Create { provider, given, .. }) if given.is_empty() => {
+            Err(Refusal::invalid(provider.name(), "takes api_key, api_key_name and organization_key, at least one of them"))
+        }
+        // Nothing to take away, and nothing to make.
+        (State::Absent, Command::Update { given, .. }) if given.is_empty() => Ok(Plan::nothing()),
         (State::Absent, Command::Create { user, provider, given } | Command::Update { user, provider, given }) => {
             let (written, sealing) = sort(provider.name(), given)?;
             Ok(Plan::of(change(Event::Created { user, provider, written }, sealing).taking(claim(user, provider))))
@@ -262,7 +279,9 @@ pub fn decide(subject: Subject, state: &State, command: Command) -> Result<Plan<
             let (written, sealing) = sort(provider.name(), given)?;
             Ok(Plan::of(change(Event::Replaced { written }, sealing)))
         }
-        (State::Live(live), Command::Update { provider, given, .. }) => {
+        (State::Live(live), Command::Update { provider, mut given, .. }) => {
+            // The mask that was shown, sent back, changes nothing.
+            given.api_key.take_if(|key| live.mask.as_ref().is_some_and(|mask| mask.as_bytes() == key.expose()));
             let (mut written, sealing) = sort(provider.name(), given)?;
             written.name.take_if(|name| name.to == live.name);
             written.organization.take_if(|organization| organization.to == live.organization);

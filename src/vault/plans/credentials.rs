@@ -1,6 +1,6 @@
 //! API keys, applications, API clients, user applications, provider keys.
 
-use super::{fresh, give, give_applications, give_roles, guard, organizations, outranks, seen, subject, thing};
+use super::{fresh, give, give_applications, give_roles, guard, organizations, outranks, rotate, seen, subject, thing};
 use crate::credentials::api_key::Grant;
 use crate::credentials::issued::{KnownToken, TokenType};
 use crate::credentials::provider_key::{Given as Written, Provider};
@@ -48,14 +48,39 @@ pub fn update_api_key(
     changes: api_key::Changes,
     expected: Option<Version>,
 ) -> Result<Plan<AnyEvent>, Refusal> {
+    update_api_key_at(given, by, subject(given.views, id), changes, expected)
+}
+
+/// An API key gets a new secret, which ends every earlier one at once, and changes, all or nothing. Gives the plan, and the value to show once.
+pub fn refresh_api_key(
+    given: &Given<'_>,
+    by: &Principal,
+    id: StreamId,
+    changes: api_key::Changes,
+    expected: Option<Version>,
+) -> Result<(Plan<AnyEvent>, Vec<Secret>), Refusal> {
     let entry = thing(given, by.tenant, id, Kind::ApiKey)?;
-    let AnyState::ApiKey(state) = &entry.state else { return Err(Refusal::NotFound) };
+    let (plan, values) = rotate(given, by, id, 0, expected)?;
+    // The rotation comes first: it keeps what a repeat is answered with.
+    let after = Subject { stream: id, version: entry.version.next() };
+    Ok((plan.and(update_api_key_at(given, by, after, changes, expected)?), values))
+}
+
+fn update_api_key_at(
+    given: &Given<'_>,
+    by: &Principal,
+    subject: Subject,
+    changes: api_key::Changes,
+    expected: Option<Version>,
+) -> Result<Plan<AnyEvent>, Refusal> {
+    let entry = thing(given, by.tenant, subject.stream, Kind::ApiKey)?;
+    let AnyState::ApiKey(state @ api_key::State::Live(_)) = &entry.state else { return Err(Refusal::NotFound) };
     seen(entry, expected)?;
     outranks(given, by, entry)?;
     give(by, "permissions", changes.permissions.as_deref().unwrap_or_default())?;
     give_applications(by, changes.app_ids.as_ref().unwrap_or(&by.app_ids))?;
     let guards = organizations(given, by.tenant, changes.organizations.as_deref().unwrap_or_default())?;
-    let mut plan = api_key::decide(subject(given.views, id), state, given.now, api_key::Command::Update(changes))?.map(AnyEvent::from);
+    let mut plan = api_key::decide(subject, state, given.now, api_key::Command::Update(changes))?.map(AnyEvent::from);
     plan.guards.extend(guards);
     Ok(plan)
 }

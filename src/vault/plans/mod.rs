@@ -7,8 +7,8 @@ mod secrets;
 
 pub use connections::{delete_connection, delete_consumer, import, on_connection, put_connector, put_consumer, update, upsert};
 pub use credentials::{
-    create_api_client, create_api_key, create_application, create_user_application, delete_credential, delete_provider_keys, update_api_client, update_api_key,
-    update_application, write_provider_keys,
+    create_api_client, create_api_key, create_application, create_user_application, delete_credential, delete_provider_keys, refresh_api_key,
+    update_api_client, update_api_key, update_application, write_provider_keys,
 };
 pub use members::{
     create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session,

@@ -45,7 +45,7 @@ pub fn rotate(
     grace_seconds: u64,
     expected: Option<Version>,
 ) -> Result<(Plan<AnyEvent>, Vec<Secret>), Refusal> {
-    let entry = given.views.thing(id).filter(|entry| entry.tenant == by.tenant).ok_or(Refusal::NotFound)?;
+    let entry = given.views.thing(id).filter(|entry| entry.tenant == by.tenant && entry.state.bearer().is_some()).ok_or(Refusal::NotFound)?;
     outranks(given, by, entry)?;
     super::seen(entry, expected)?;
     let kinds: &[TokenType] = match entry.state.sort() {
