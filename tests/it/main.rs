@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod api_keys;
+mod api_keys_refused;
 mod canary;
 mod cli;
 mod clock_leap;
 mod credentials_connection;
 mod credentials_connector;
 mod documented;
+mod documented_api_keys;
 mod documented_members;
 mod egress;
 mod event_shapes;
@@ -41,6 +44,7 @@ mod rotation;
 mod seal_merkle;
 mod seal_record;
 mod served;
+mod served_bench;
 mod server;
 mod tenants;
 mod tidy;
