@@ -125,6 +125,7 @@ fn every_answer_is_as_the_openapi_document_says() {
     connections(&mut documented, &server);
     own_routes(&mut documented, &server);
     crate::documented_members::send_all(&mut documented, &server);
+    crate::documented_provider_keys::send_all(&mut documented, &server);
     crate::documented_api_keys::send_all(&mut documented, &server);
     let operations = documented.document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
         methods.as_object().unwrap().keys().filter(|name| *name != "parameters").map(move |method| (method.to_uppercase(), path.clone()))
