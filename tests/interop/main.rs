@@ -16,3 +16,10 @@ fn apideck_unify_for_python() {
     let text = run(Command::new(&*PYTHON).arg(source("apideck.py")).args([&server.base, &server.token]));
     assert!(text.contains("all calls and errors are as the client expects"), "{text}");
 }
+
+#[test]
+fn pieces_os_client_for_python() {
+    let server = Keyledger::start(&[]);
+    let text = run(Command::new(&*PYTHON).arg(source("pieces.py")).args([&server.base, &server.token]));
+    assert!(text.contains("all calls and errors are as the client expects"), "{text}");
+}
