@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::served::{Server, client, spawn};
 
-const CANARIES: usize = 20;
+const CANARIES: usize = 28;
 
 /// A secret that stands nowhere else: its number and random-looking letters.
 fn canary(number: usize) -> String {
@@ -18,7 +18,7 @@ fn canary(number: usize) -> String {
 }
 
 /// The forms in which a secret might lie somewhere: as it is, in hex, in both sorts of base64.
-fn forms(canary: &str) -> Vec<Vec<u8>> {
+pub fn forms(canary: &str) -> Vec<Vec<u8>> {
     use base64ct::{Base64, Base64Url, Encoding};
     // Without its last digits, which depend on what follows.
     let cut = |text: String| text.as_bytes()[..text.trim_end_matches('=').len() - 2].to_vec();
@@ -32,13 +32,13 @@ fn found(bytes: &[u8]) -> Vec<usize> {
     (0..CANARIES).filter(|number| forms(&canary(*number)).iter().any(holds)).collect()
 }
 
-/// Which canaries stand in the files below a folder.
-fn found_below(folder: &Path) -> Vec<(String, usize)> {
+/// Which secrets stand in the files below a folder, as `found` finds them.
+pub fn found_below(folder: &Path, found: &dyn Fn(&[u8]) -> Vec<usize>) -> Vec<(String, usize)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all.extend(found_below(&path));
+            all.extend(found_below(&path, found));
         } else {
             all.extend(found(&fs::read(&path).unwrap()).into_iter().map(|number| (path.display().to_string(), number)));
         }
@@ -47,7 +47,7 @@ fn found_below(folder: &Path) -> Vec<(String, usize)> {
 }
 
 /// A server that logs all that it can, into a file beside its data.
-fn start(folder: &Path) -> Server {
+pub fn start(folder: &Path) -> Server {
     let log = fs::File::create(folder.join("server.log")).unwrap();
     let mut child = spawn(folder).env("KEYLEDGER_LOG", "trace").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let (mut base, mut token) = (String::new(), String::new());
@@ -64,7 +64,7 @@ fn start(folder: &Path) -> Server {
 }
 
 /// Head and body of an answer.
-fn whole(answer: Response) -> Vec<u8> {
+pub fn whole(answer: Response) -> Vec<u8> {
     let mut bytes = format!("{:?}", answer.headers()).into_bytes();
     bytes.extend(answer.bytes().unwrap());
     bytes
@@ -111,6 +111,23 @@ fn send_all(server: &Server) {
     assert_eq!(post(&format!("{personio}/token"), json!({})), 422);
 }
 
+/// The same for keys at providers, and for what the surfaces of keys refuse.
+fn send_keys(server: &Server) {
+    let post = |path: &str, body: Value| silent(server.call("POST", path).json(&body));
+    let (create, update) = ("/external_provider/api_key/create", "/external_provider/api_key/update");
+    let key = |number: usize| json!({"api_key": format!("{}-and-an-end", canary(number))});
+    assert_eq!(post(create, json!({"user": "owner", "open_AI": key(20), "groq": key(21)})), 200);
+    assert_eq!(post(create, json!({"user": "owner", "open_AI": key(22)})), 200);
+    assert_eq!(post(update, json!({"user": "owner", "groq": key(23)})), 200);
+    assert_eq!(post(update, json!({"user": "nobody", "groq": key(24)})), 401);
+    assert_eq!(post(update, json!({"user": "owner", "groq": {"api_key": canary(25), "unknown": canary(25)}})), 400);
+    let stranger = client().post(format!("{}{create}", server.base)).header("x-application-id", canary(26));
+    assert_eq!(silent(stranger.json(&json!({"user": "owner", "groq": key(26)}))), 401);
+    assert_eq!(silent(server.call("GET", &format!("/api-keys?token={}&name={}", canary(27), canary(27)))), 200);
+    assert_eq!(silent(server.call("GET", &format!("/api-keys?optFields={}", canary(27)))), 400);
+    assert_eq!(post("/api-keys", json!({"name": [canary(27)], canary(27): 1})), 400);
+}
+
 /// Every GET route, also as of the past.
 fn read_all(server: &Server) {
     let value = |path: &str| -> Value { server.call("GET", path).send().unwrap().json().unwrap() };
@@ -123,6 +140,7 @@ fn read_all(server: &Server) {
             "/vault/consumers/acme",
             "/v1/connectors",
             "/v1/connectors/crm/pipedrive",
+            "/api-keys?optFields=emails,labels,permissions",
             "/v1/log/state",
             "/v1/health/live",
             "/v1/health/ready",
@@ -145,6 +163,7 @@ fn no_secret_stands_where_it_should_not_and_a_planted_one_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = start(folder.path());
     send_all(&server);
+    send_keys(&server);
     read_all(&server);
     // The one answer that holds a secret, and only the one that was asked for.
     let id = server.call("GET", "/v1/credentials?kind=connection").send().unwrap().json::<Value>().unwrap()["data"][0]["id"].clone();
@@ -153,19 +172,19 @@ fn no_secret_stands_where_it_should_not_and_a_planted_one_is_found() {
     assert_eq!(found(&shown), [2]);
     silent(server.call("DELETE", "/vault/connections/crm/pipedrive"));
     read_all(&server);
-    assert_eq!(found_below(folder.path()), [], "while it runs");
+    assert_eq!(found_below(folder.path(), &found), [], "while it runs");
     // Ended well, so that the snapshot is written; then started anew and killed.
     rustix::process::kill_process(rustix::process::Pid::from_child(&server.child), rustix::process::Signal::TERM).unwrap();
     server.child.wait().unwrap();
     assert!(folder.path().join("data/views.snapshot").exists());
-    assert_eq!(found_below(folder.path()), [], "after its end");
+    assert_eq!(found_below(folder.path(), &found), [], "after its end");
     let log = fs::read_to_string(folder.path().join("server.log")).unwrap();
     assert!(log.lines().count() > 50, "the log was on: {log}");
     // Planted, in each form.
     for (place, form) in forms(&canary(7)).into_iter().enumerate() {
         let path = folder.path().join("data").join(format!("planted{place}"));
         fs::write(&path, [b"some bytes before ".as_slice(), &form, b" and after"].concat()).unwrap();
-        assert_eq!(found_below(folder.path()).len(), 1, "form {place}");
+        assert_eq!(found_below(folder.path(), &found).len(), 1, "form {place}");
         fs::remove_file(path).unwrap();
     }
     // And in an answer: metadata are no secrets, so they are shown.

@@ -5,6 +5,7 @@
 mod api_keys;
 mod api_keys_refused;
 mod canary;
+mod canary_issued;
 mod cli;
 mod clock_leap;
 mod credentials_connection;
