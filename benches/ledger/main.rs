@@ -1,4 +1,5 @@
-//! What keyledger costs beside the least code that could do the same work: durable appends, whole imports, replay, disk, memory.
+//! What keyledger costs beside the least code that could do the same work: durable appends, whole imports, key
+//! verifications and token exchanges over HTTP, replay, disk, memory.
 //!
 //! `cargo bench` takes about a minute, `cargo bench -- --quick` a tenth of it. Ours and the bare loop take turns within one run, so that both
 //! meet the same machine; each figure is the median of the rounds.
@@ -7,6 +8,7 @@
 
 mod bare;
 mod disk;
+mod http;
 mod memory;
 mod place;
 mod replay;
@@ -56,6 +58,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     table::heading("durable writes per second", "rows per block, rows per command");
     writes::measure(&runtime, folder.path(), &sizes);
+    table::heading("answers per second over HTTP", "both read the request and return the same bytes");
+    http::measure(&runtime, folder.path(), &sizes);
     table::heading("replay of sealed events per second, one core", "events in the log");
     let (replayed, disk) = replay::measure(&runtime, folder.path(), &sizes);
     replayed.print();

@@ -2,7 +2,8 @@
 //! package forbids; so it holds what the allocator rounds up and keeps back as well.
 
 use keyledger::credentials::connection::{self, Phase, Written};
-use keyledger::credentials::{AnyEvent, consumer};
+use keyledger::credentials::issued::{self, KnownToken, SecretId, TokenType};
+use keyledger::credentials::{AnyEvent, Verifier, api_key, consumer};
 use keyledger::kernel::{ClaimOp, Class, Epoch, EventId, Fingerprint, Group, GroupId, Header, KeyId, Moment, Position, SealedSecret, StreamId, Version};
 use keyledger::log::Index;
 use keyledger::seal::Record;
@@ -17,6 +18,8 @@ pub struct Memory {
     consumer: Option<f64>,
     connection: Option<f64>,
     index: Option<f64>,
+    api_key: Option<f64>,
+    key_index: Option<f64>,
 }
 
 impl Memory {
@@ -26,6 +29,8 @@ impl Memory {
             ("views: a connection with two tokens", self.connection),
             ("views: its consumer", self.consumer),
             ("the sequencer's index: both, their claims and keys", self.index),
+            ("views: an API key with two permissions", self.api_key),
+            ("the sequencer's index: an API key", self.key_index),
         ] {
             match bytes {
                 Some(bytes) => figure(what, bytes, "bytes"),
@@ -125,8 +130,52 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    fn api_key(&mut self, number: u32) -> (Header, AnyEvent) {
+        let grant = api_key::Grant {
+            name: format!("key of customer {number}"),
+            owner: None,
+            permissions: vec!["connections:read".into(), "connections:write".into()],
+            emails: Vec::new(),
+            organizations: Vec::new(),
+            labels: Vec::new(),
+            dns_name: None,
+            app_ids: Vec::new(),
+            expires_at: None,
+        };
+        let token = SecretId(id(9, number)[..12].try_into().unwrap());
+        let known = KnownToken { id: token.to_string(), short: issued::short(TokenType::Key, token), verifier: Verifier::new([1; 16], [2; 32]) };
+        let event = AnyEvent::from(api_key::Event::Created { grant, token: known });
+        (self.header(StreamId(id(10, number)), 1, &event), event)
+    }
+}
+
+/// API keys in views, then in an index, of their own.
+fn measure_keys(keys: u32) -> (Option<f64>, Option<f64>) {
+    let (mut views, mut index) = (Views::default(), Index::default());
+    let start = resident();
+    let mut fleet = Fleet { position: 0 };
+    for number in 0..keys {
+        let (header, event) = fleet.api_key(number);
+        views.fold(&header, event);
+    }
+    let with_views = resident();
+    let mut again = Fleet { position: 0 };
+    for number in 0..keys {
+        index.fold(&Record::encode(again.api_key(number).0, &[5; 350], &[]).unwrap());
+    }
+    let with_index = resident();
+    std::hint::black_box((&views, &index));
+    let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) / f64::from(keys));
+    let measured = (each(start, with_views), each(with_views, with_index));
+    // A freed heap would hide what is taken from it next.
+    std::mem::forget((views, index));
+    measured
+}
+
 /// Folds consumers, then their connections, then all headers into an index, and looks at the resident set in between.
 pub fn measure(connections: u32) -> Memory {
+    let (api_key, key_index) = measure_keys(connections);
     let (mut views, mut index) = (Views::default(), Index::default());
     let mut fleet = Fleet { position: 0 };
     let start = resident();
@@ -152,5 +201,12 @@ pub fn measure(connections: u32) -> Memory {
     let with_index = resident();
     std::hint::black_box((&views, &index));
     let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) / f64::from(connections));
-    Memory { connections, consumer: each(start, with_consumers), connection: each(with_consumers, with_connections), index: each(with_connections, with_index) }
+    Memory {
+        connections,
+        consumer: each(start, with_consumers),
+        connection: each(with_consumers, with_connections),
+        index: each(with_connections, with_index),
+        api_key,
+        key_index,
+    }
 }

@@ -22,8 +22,9 @@ pub struct OpenVault {
     pub folder: PathBuf,
     pub witness: Arc<Witness>,
     pub keyring: Arc<SqliteKeyring>,
-    vault: Vault,
-    owner: Principal,
+    pub vault: Vault,
+    pub owner: Principal,
+    pub token: String,
 }
 
 impl OpenVault {
@@ -36,9 +37,10 @@ impl OpenVault {
         let log: Arc<dyn EventLog> = witness.clone();
         let genesis = begin(Arc::clone(&log), keyring.clone(), Arc::new(SystemClock), Arc::clone(&random), TENANT).await.unwrap();
         let vault = Vault::start(log, keyring.clone(), Arc::new(SystemClock), random, Snapshot::default()).await.unwrap();
-        let owner = vault.authenticate(std::str::from_utf8(genesis.token.expose()).unwrap()).unwrap();
+        let token = String::from_utf8(genesis.token.expose().to_vec()).unwrap();
+        let owner = vault.authenticate(&token).unwrap();
         witness.take();
-        Self { folder: folder.to_owned(), witness, keyring, vault, owner }
+        Self { folder: folder.to_owned(), witness, keyring, vault, owner, token }
     }
 
     /// One audited command as the import route sends it. For a new consumer it leaves four events, for one that is there, one.

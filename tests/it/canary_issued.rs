@@ -20,13 +20,13 @@ fn shown(answer: Response, secrets: &mut Vec<String>) -> (String, Value) {
 fn send_all(server: &Server) -> Vec<String> {
     let mut secrets = Vec::new();
     let key = json!({"name": "a key", "emails": [], "organizationsIds": [], "permissions": ["api-keys:read"]});
-    let make = || server.call("POST", "/api-keys").header("idempotency-key", "one").json(&key).send().unwrap();
-    let (first, made) = shown(make(), &mut secrets);
+    let create = || server.call("POST", "/api-keys").header("idempotency-key", "one").json(&key).send().unwrap();
+    let (first, made) = shown(create(), &mut secrets);
     let path = format!("/api-keys/{}", made["id"]);
     let refresh = || server.call("PATCH", &path).header("idempotency-key", "two").json(&json!({"refreshApiToken": true, "name": "new"})).send().unwrap();
     let (second, _) = shown(refresh(), &mut secrets);
     // A repeat shows the same once more: it lies sealed in the log, and nowhere else.
-    assert_eq!((shown(make(), &mut secrets).0, shown(refresh(), &mut secrets).0), (first.clone(), second.clone()));
+    assert_eq!((shown(create(), &mut secrets).0, shown(refresh(), &mut secrets).0), (first.clone(), second.clone()));
     let use_it = |token: &str| server.call("GET", "/api-keys").header("authorization", format!("Bearer {token}")).send().unwrap();
     drop((use_it(&first), use_it(&second)));
     for token in [&first, &second] {

@@ -8,7 +8,7 @@ use keyledger::kernel::*;
 use keyledger::keyring::SqliteKeyring;
 use keyledger::oauth::Exchanges;
 use keyledger::seal::Key as SealKey;
-use keyledger::server::{router, serve};
+use keyledger::server::{Listening, router, serve};
 use keyledger::surfaces::Front;
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Answer, Command, Given, Vault, plans};
@@ -47,7 +47,7 @@ impl ServedBench {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings: operator() }), stopped));
+        tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings: operator() }), Listening::default(), stopped));
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         Self { vault, clock, owner, token, keyring, base, client, _folder: folder, _stop: stop }
     }
