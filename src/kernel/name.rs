@@ -46,11 +46,15 @@ pub fn look(name: &str) -> String {
     skeleton(&lower).collect()
 }
 
-/// A name to log in with, in lower case: 1 to 128 of letters, digits and `.`, `_`, `@`, `+`, `-`, so that no two look alike.
+/// A name to log in with, in lower case: 1 to 128 of letters, digits and `.`, `_`, `@`, `+`, `-`, so that no two look alike, and none looks like
+/// an id: users are found by either.
 pub fn login(field: &str, text: &str) -> Result<String, Refusal> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
     if text.is_empty() || text.len() > MAX_LOGIN || !text.bytes().all(fits) {
         return Err(Refusal::invalid(field, format!("takes 1 to {MAX_LOGIN} of letters a to z, digits and . _ @ + -")));
+    }
+    if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Refusal::invalid(field, "could be taken for an id"));
     }
     Ok(text.to_ascii_lowercase())
 }
@@ -92,10 +96,12 @@ mod tests {
     #[test]
     fn logins_and_addresses() {
         assert_eq!(login("login", "Ann.Lee@example.com").as_deref(), Ok("ann.lee@example.com"));
-        for bad in ["", "a b", "a/b", "\u{430}nn", "a\0", "a:b"] {
+        for bad in ["", "a b", "a/b", "\u{430}nn", "a\0", "a:b", "00112233445566778899aabbccddeeff", "00112233445566778899AABBCCDDEEFF"] {
             assert!(login("login", bad).is_err(), "{bad:?}");
         }
-        assert!(login("login", &"a".repeat(MAX_LOGIN)).is_ok() && login("login", &"a".repeat(MAX_LOGIN + 1)).is_err());
+        assert!(
+            login("login", &"a".repeat(MAX_LOGIN)).is_ok() && login("login", &"a".repeat(31)).is_ok() && login("login", &"a".repeat(MAX_LOGIN + 1)).is_err()
+        );
         assert!(email("email", "ann@example.com").is_ok());
         for bad in [
             "",

@@ -109,7 +109,8 @@ impl Vault {
             let named: Vec<Permission> = scope.split(' ').filter_map(Permission::named).collect();
             PermissionSet::of(&named)
         });
-        Ok(Access { subject, secret, token, scope, scope_text: claims.scope, made_at: claims.iat, ends_at: claims.exp, tenant: entry.tenant })
+        let (position, made_at, ends_at) = (Position(claims.pos), claims.iat, claims.exp);
+        Ok(Access { subject, secret, token, scope, scope_text: claims.scope, position, made_at, ends_at, tenant: entry.tenant })
     }
 }
 
@@ -126,6 +127,8 @@ pub struct Access {
     pub scope: Option<PermissionSet>,
     /// The same, as text.
     pub scope_text: Option<String>,
+    /// Where the log stood when it was made.
+    pub position: Position,
     /// When it was made, in seconds since 1970.
     pub made_at: i64,
     /// When it ends, in seconds since 1970.

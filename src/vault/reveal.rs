@@ -1,9 +1,9 @@
 //! Reading secrets. Few may, and the event that says so is durable before the value leaves.
 
-use super::access::{Principal, Resource};
+use super::access::{Principal, Resource, permissions_of};
 use super::execute::{Command, Given};
 use super::{Vault, VaultError, plans};
-use crate::credentials::{AnyState, Meta, connection};
+use crate::credentials::{AnyState, Kind, Meta, connection};
 use crate::kernel::{Permission, Position, Refusal, Secret, SecretRef, StreamId, TenantId};
 use crate::keyring::KeyringError;
 use crate::seal::{Record, envelope};
@@ -34,8 +34,13 @@ impl Vault {
         Ok(shown.into_iter().next().ok_or(Refusal::NotFound)?)
     }
 
-    /// Shows an API client's secret and OAuth client secret, in this order: its vendor's clients read them with the rest of it.
+    /// Shows an API client's secret and OAuth client secret, in this order: its vendor's clients read them with the rest of it. Those of one that
+    /// may do more than the caller are not shown: the caller would gain what it may do.
     pub async fn reveal_client(&self, principal: &Principal, meta: Meta, stream: StreamId) -> Result<Vec<Revealed>, VaultError> {
+        let is_client = self.views().thing(stream).is_some_and(|entry| entry.state.sort() == Some(Kind::ApiClient));
+        if !is_client {
+            return Err(Refusal::NotFound.into());
+        }
         self.shown(principal, meta, stream, Permission::ApiClientsReveal, |_| true).await
     }
 
@@ -58,6 +63,9 @@ impl Vault {
         let command = Command { principal, meta: Meta { rule: Some(rule), ..meta }, idempotency: None };
         let answer = self.execute(&command, |given: &Given<'_>| {
             let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
+            if entry.state.bearer().is_some() {
+                principal.may_give(permissions_of(given.views, entry))?;
+            }
             shown = presented(&entry.state).into_iter().filter(|secret| wanted(secret)).cloned().collect();
             plans::note_reveal(given, principal.tenant, stream, &shown)
         });

@@ -5,7 +5,7 @@ use super::execute::Command;
 use super::tokens::Rejected;
 use super::{Given, Vault, VaultError, access::Principal, plans};
 use crate::credentials::issued::{SecretId, TokenType};
-use crate::credentials::{Meta, PasswordHash};
+use crate::credentials::{AnyState, Meta, PasswordHash, user};
 use crate::kernel::{Moment, Refusal, Secret, StreamId, TenantId};
 use crate::seal::password;
 
@@ -75,7 +75,10 @@ impl Vault {
         let views = self.views();
         let owner = views.tenant(tenant).filter(|owner| *owner != TenantId::SYSTEM).unwrap_or(TenantId::SYSTEM);
         let user = views.user(owner, &login.to_ascii_lowercase());
-        let live = user.and_then(|id| views.user_named(owner, &id.to_string())).map(|(_, user)| user);
+        let live = user.and_then(|id| match &views.thing(id)?.state {
+            AnyState::User(user::State::Live(user)) => Some(user),
+            _ => None,
+        });
         let hash = live.and_then(|user| user.password.as_ref()).map(|password| password.hash.clone());
         let may = live.is_some_and(|user| !user.blocked) && !super::authenticate::is_suspended(&views, owner);
         // The name of a tenant that is not there counts with the login: the system's door is everybody's.

@@ -7,7 +7,7 @@ use super::execute::Command;
 use super::{Given, Unusable, Vault, VaultError, plans};
 use crate::credentials::issued::{self, SecretId, Token, TokenType};
 use crate::credentials::{Kind, Meta};
-use crate::kernel::{Permission, Refusal, Secret, StreamId, TenantId};
+use crate::kernel::{Moment, Permission, Position, Refusal, Secret, StreamId, TenantId};
 use crate::seal::jwt::{self, Claims, Use};
 use crate::views::Views;
 
@@ -73,23 +73,39 @@ pub struct For<'a> {
 impl Vault {
     /// A client by its id, when it presents a secret of this type that works. Its wrong secrets slow it down, whether the id exists or not.
     pub async fn client(&self, id: &str, presented: &str, kinds: &[Kind], kind: TokenType, meta: &Meta) -> Result<Client, Rejected> {
+        self.client_with(id, &[(kind, presented)], kinds, meta).await
+    }
+
+    /// The same for a client that presents several secrets, each of its type: all must be right, and they count as one attempt, so that one
+    /// right secret does not clear the count of wrong ones beside it. The client is given with the first of them.
+    pub async fn client_with(&self, id: &str, presented: &[(TokenType, &str)], kinds: &[Kind], meta: &Meta) -> Result<Client, Rejected> {
         let views = self.views();
         let known = StreamId::of_client(id).filter(|id| views.thing(*id).is_some_and(|entry| entry.state.sort().is_some_and(|sort| kinds.contains(&sort))));
         let tenant = known.and_then(|id| views.thing(id)).map_or(TenantId::SYSTEM, |entry| entry.tenant);
         // A malformed secret is compared as well, so that it takes as long as a wrong one.
-        let token = Token::parse(presented).unwrap_or_else(|_| Token { kind, id: SecretId::default(), secret: Secret::from(presented) });
+        let malformed = |kind, text: &str| Token { kind, id: SecretId::default(), secret: Secret::from(text) };
+        let tokens: Vec<(TokenType, Token)> =
+            presented.iter().map(|(kind, text)| (*kind, Token::parse(text).unwrap_or_else(|_| malformed(*kind, text)))).collect();
         let now = self.time(&views);
         // However the id is written, it is one name.
         let name = StreamId::of_client(id).map_or_else(|| id.to_owned(), |id| id.to_string());
         let door = Door { tenant, tried: self.tried("client", &name), principal: known, meta };
         let check = async {
-            let found = self.recognise(&views, &token, now).filter(|(_, secret)| secret.kind == kind).map(|(id, _)| id);
-            found.is_some() && found == known && known.is_some_and(|id| usable(&views, id, now).is_ok())
+            let right = |(kind, token): &(TokenType, Token)| {
+                let found = self.recognise(&views, token, now).filter(|(_, secret)| secret.kind == *kind).map(|(id, _)| id);
+                found.is_some() && found == known
+            };
+            let wrong = tokens.iter().filter(|token| !right(token)).count();
+            wrong == 0 && known.is_some_and(|id| usable(&views, id, now).is_ok())
         };
-        match (self.attempt(&door, presented.as_bytes(), check).await.map_err(Rejected::Locked)?, known) {
-            (true, Some(id)) => {
-                self.usage.note(tenant, token.id, now);
-                Ok(Client { id, tenant, secret: token.id })
+        let whole = Secret::new(presented.iter().map(|(_, text)| text.as_bytes()).collect::<Vec<_>>().join(&0));
+        let right = self.attempt(&door, whole.expose(), check).await.map_err(Rejected::Locked)?;
+        match (right, known, tokens.first()) {
+            (true, Some(id), Some((_, first))) => {
+                for (_, token) in &tokens {
+                    self.usage.note(tenant, token.id, now);
+                }
+                Ok(Client { id, tenant, secret: first.id })
             }
             _ => Err(Rejected::Wrong),
         }
@@ -97,6 +113,12 @@ impl Vault {
 
     /// Mints a token. It ends with the secret it is for, with the thing, and when its time is over, whichever comes first.
     pub fn mint(&self, what: &For<'_>) -> Result<Minted, Refusal> {
+        self.mint_since(what, self.views().position())
+    }
+
+    /// The same, as if it had been made when the log stood at a position: what is given for a refresh token counts from that token's end, so that
+    /// it ends with the others when the same refresh token turns up again before it is given.
+    pub fn mint_since(&self, what: &For<'_>, since: Position) -> Result<Minted, Refusal> {
         let views = self.views();
         let now = self.time(&views);
         let usable = usable(&views, what.subject, now).map_err(|_| Refusal::NotFound)?;
@@ -112,7 +134,7 @@ impl Vault {
             sid: what.secret.to_string(),
             purpose: what.purpose,
             jti: SecretId(self.random.array()).to_string(),
-            pos: views.position().0,
+            pos: since.0,
             iat,
             exp,
             scope: what.scope.map(str::to_owned),
@@ -139,16 +161,18 @@ impl Vault {
     }
 
     /// Takes a refresh token, which works once: used again, it ends every token of its bearer. `of` is the client that presents it, where one
-    /// proved itself.
+    /// proved itself; without such proof only a session is refreshed. The answer's `position` is that of the token's end.
     pub async fn take_refresh_token(&self, presented: &str, of: Option<StreamId>, meta: Meta) -> Result<Access, Rejected> {
         let views = self.views();
         let claims = jwt::open(self.jwt_key.id, &self.jwt_key.key, presented).map_err(|_| Rejected::Wrong)?;
         let (Ok(subject), Ok(token)) = (claims.sub.parse::<StreamId>(), claims.jti.parse::<SecretId>()) else { return Err(Rejected::Wrong) };
-        if of.is_some_and(|client| client != subject) || claims.purpose != Use::Refresh {
+        let entry = views.thing(subject).ok_or(Rejected::Wrong)?;
+        let presents_its_own = of.map_or(entry.state.sort() == Some(Kind::Session), |client| client == subject);
+        let over = claims.exp.saturating_mul(1000) <= self.time(&views).millis();
+        if !presents_its_own || over || claims.purpose != Use::Refresh {
             return Err(Rejected::Wrong);
         }
-        let bearer = views.thing(subject).and_then(|entry| Some((entry.tenant, entry.state.bearer()?)));
-        let Some((tenant, bearer)) = bearer else { return Err(Rejected::Wrong) };
+        let (tenant, bearer) = (entry.tenant, entry.state.bearer().ok_or(Rejected::Wrong)?);
         let principal = Principal { id: subject, ..Principal::vault(tenant) };
         let command = Command { principal: &principal, meta: Meta { rule: Some("refresh".into()), ..meta.clone() }, idempotency: None };
         if bearer.issued.is_revoked(token) {
@@ -156,15 +180,20 @@ impl Vault {
         }
         let access = self.open_access_token(&views, presented, Use::Refresh).map_err(|_| Rejected::Wrong)?;
         usable(&views, subject, self.time(&views)).map_err(|_| Rejected::Wrong)?;
-        let expires_at = crate::kernel::Moment::from_millis(access.ends_at.saturating_mul(1000));
+        let expires_at = Moment::from_millis(access.ends_at.saturating_mul(1000));
         let mut reused = false;
         let spent = self.execute(&command, |given: &Given<'_>| {
             let issued = given.views.thing(subject).and_then(|entry| entry.state.bearer()).ok_or(Refusal::NotFound)?.issued;
             reused = issued.is_revoked(token);
             plans::on_secret(given, tenant, subject, issued::Command::RevokeToken { token, expires_at })
         });
-        spent.await?;
-        if reused { self.reused(&command, subject).await } else { Ok(access) }
+        match spent.await {
+            Ok(_) if reused => self.reused(&command, subject).await,
+            Ok(answer) => Ok(Access { position: answer.events.map_or(access.position, |(first, _)| first), ..access }),
+            // It went meanwhile.
+            Err(VaultError::Refused(Refusal::NotFound)) => Err(Rejected::Wrong),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn reused(&self, command: &Command<'_>, subject: StreamId) -> Result<Access, Rejected> {
@@ -193,10 +222,13 @@ impl Vault {
             TokenType::Session => "session",
             TokenType::Application | TokenType::Client | TokenType::OauthClient => return None,
         };
-        let seconds = |moment: crate::kernel::Moment| moment.millis() / 1000;
+        let seconds = |moment: Moment| moment.millis() / 1000;
         let made_at = usable.bearer.issued.working(now).find(|(known, _)| known.id == token.id).map_or(0, |(_, generation)| seconds(generation.since));
         let ends_at = usable.bearer.expires_at.map_or(0, seconds);
-        Some((Access { subject: id, secret: token.id, token: token.id, scope: None, scope_text: None, made_at, ends_at, tenant }, kind))
+        Some((
+            Access { subject: id, secret: token.id, token: token.id, scope: None, scope_text: None, position: usable.entry.first, made_at, ends_at, tenant },
+            kind,
+        ))
     }
 
     /// Ends an access or refresh token, or a session, of the tenant. One that is not known is passed over, as RFC 7009 wants it. `only` is the
@@ -208,7 +240,7 @@ impl Vault {
         }
         let (tenant, subject) = (principal.tenant, access.subject);
         let command = Command { principal, meta, idempotency: None };
-        let expires_at = crate::kernel::Moment::from_millis(access.ends_at.saturating_mul(1000));
+        let expires_at = Moment::from_millis(access.ends_at.saturating_mul(1000));
         let done = match kind {
             "session" => self.execute(&command, |given| plans::end_session(given, tenant, subject)).await,
             "api_key" => return Err(Refusal::InvalidState("an API key is not revoked here: delete, block or rotate it".into()).into()),

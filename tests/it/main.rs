@@ -52,6 +52,7 @@ mod server;
 mod tenants;
 mod tidy;
 mod tls;
+mod tokens;
 mod v1;
 mod vault;
 mod vault_bench;

@@ -4,7 +4,7 @@ use super::{fresh, give, give_applications, give_roles, guard, organizations, ou
 use crate::credentials::api_key::Grant;
 use crate::credentials::issued::{KnownToken, TokenType};
 use crate::credentials::provider_key::{Given as Written, Provider};
-use crate::credentials::user_application::MAX_PER_USER;
+use crate::credentials::user_application::{MAX_PER_USER, UserApplication};
 use crate::credentials::{AnyEvent, AnyState, Kind, Subject, api_client, api_key, application, provider_key, user, user_application};
 use crate::kernel::{Guard, Plan, Refusal, RoleRef, Secret, StreamId, TenantId, Version};
 use crate::vault::access::{Principal, permissions_of};
@@ -158,8 +158,15 @@ pub fn update_api_client(
 /// A user's application is made, in one of the user's seats. Nobody makes one for somebody else.
 pub fn create_user_application(given: &Given<'_>, tenant: TenantId, user: StreamId, name: String) -> Result<Made, Refusal> {
     let guard = user_there(given, tenant, user)?;
-    let seats: Vec<u8> = given.views.owned(user, Kind::UserApplication).filter_map(|(_, entry)| seat(&entry.state)).collect();
-    let seat = (1..=MAX_PER_USER).find(|seat| !seats.contains(seat));
+    let own: Vec<(StreamId, &UserApplication)> =
+        given.views.owned(user, Kind::UserApplication).filter_map(|(id, entry)| Some((id, there(&entry.state)?))).collect();
+    if let Some((by, _)) = own.iter().find(|(_, live)| live.name == name) {
+        return Err(Refusal::NameTaken { by: *by });
+    }
+    let free: Vec<u8> = (1..=MAX_PER_USER).filter(|seat| own.iter().all(|(_, live)| live.seat != *seat)).collect();
+    // Any of them: several that are made at once would all want the first.
+    let draw = usize::from(given.fresh().0.first().copied().unwrap_or(0));
+    let seat = draw.checked_rem(free.len()).and_then(|place| free.get(place).copied());
     let (value, token) = given.issue(TokenType::Application);
     let values = vec![value];
     let (subject, create) = (fresh(given), user_application::Command::Create { name, user, seat, token, sealing: given.replay(&values) });
@@ -168,9 +175,9 @@ pub fn create_user_application(given: &Given<'_>, tenant: TenantId, user: Stream
     Ok((plan, subject.stream, values))
 }
 
-fn seat(state: &AnyState) -> Option<u8> {
+fn there(state: &AnyState) -> Option<&UserApplication> {
     match state {
-        AnyState::UserApplication(user_application::State::Live(live)) => Some(live.seat),
+        AnyState::UserApplication(user_application::State::Live(live)) => Some(live),
         _ => None,
     }
 }
