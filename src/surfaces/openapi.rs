@@ -31,6 +31,8 @@ pub fn document() -> String {
     Problem::schemas(&mut errors);
     errors.push(connections::error_schema());
     errors.push(v1::oauth_error_schema());
+    errors.extend(api_clients::error_schemas());
+    errors.extend(user_applications::error_schemas());
     components.schemas.extend(errors);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of this vault")).build();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));

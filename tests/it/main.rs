@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod api_clients;
 mod api_keys;
 mod api_keys_refused;
 mod canary;
@@ -11,9 +12,11 @@ mod clock_leap;
 mod credentials_connection;
 mod credentials_connector;
 mod documented;
+mod documented_api_clients;
 mod documented_api_keys;
 mod documented_members;
 mod documented_provider_keys;
+mod documented_user_applications;
 mod egress;
 mod event_shapes;
 mod event_shapes_issued;
@@ -53,6 +56,8 @@ mod tenants;
 mod tidy;
 mod tls;
 mod tokens;
+mod tokens_http;
+mod user_applications;
 mod v1;
 mod vault;
 mod vault_bench;
