@@ -9,6 +9,7 @@ mod running;
 use std::process::Command;
 
 use running::{Keyledger, PYTHON, run, source};
+use serde_json::{Value, json};
 
 #[test]
 fn apideck_unify_for_python() {
@@ -23,3 +24,18 @@ fn pieces_os_client_for_python() {
     let text = run(Command::new(&*PYTHON).arg(source("pieces.py")).args([&server.base, &server.token]));
     assert!(text.contains("all calls and errors are as the client expects"), "{text}");
 }
+fn runapy_for_python() {
+    let made = server.request("POST", "/api/v1/user-applications").json(&json!({"name": "first-app"})).send().unwrap().json::<Value>().unwrap();
+    // A token that acts as no user: an API client's.
+    let clients = "/local-user-store/api/v1/api-clients";
+    let id = server.request("POST", clients).json(&json!({"name": "a client"})).send().unwrap().json::<Value>().unwrap()["id"].clone();
+    let client = server.ok("GET", &format!("{clients}/{}", id.as_str().unwrap()), None);
+    let credentials = json!({"grant_type": "client_credentials", "client_id": client["id"], "client_secret": client["secret"]});
+    let token = server.ok("POST", "/auth/api/v1/oauth/clientcredentials/privx-external/token", Some(&credentials))["access_token"].clone();
+    let values = [&made["clientId"], &made["secret"], &token].map(|value| value.as_str().unwrap());
+    let text = run(Command::new(&*PYTHON).arg(source("run_ai.py")).arg(&server.base).args(values));
+
+#[test]
+fn a_privx_client_in_python() {
+    let text = run(Command::new("python3").arg(source("privx.py")).args([&server.base, &server.token]));
+    assert!(text.contains("all calls and errors are as the clients expect"), "{text}");
