@@ -19,12 +19,8 @@ fn apideck_unify_for_python() {
 }
 
 #[test]
-fn pieces_os_client_for_python() {
-    let server = Keyledger::start(&[]);
-    let text = run(Command::new(&*PYTHON).arg(source("pieces.py")).args([&server.base, &server.token]));
-    assert!(text.contains("all calls and errors are as the client expects"), "{text}");
-}
 fn runapy_for_python() {
+    let server = Keyledger::start(&[]);
     let made = server.request("POST", "/api/v1/user-applications").json(&json!({"name": "first-app"})).send().unwrap().json::<Value>().unwrap();
     // A token that acts as no user: an API client's.
     let clients = "/local-user-store/api/v1/api-clients";
@@ -34,8 +30,19 @@ fn runapy_for_python() {
     let token = server.ok("POST", "/auth/api/v1/oauth/clientcredentials/privx-external/token", Some(&credentials))["access_token"].clone();
     let values = [&made["clientId"], &made["secret"], &token].map(|value| value.as_str().unwrap());
     let text = run(Command::new(&*PYTHON).arg(source("run_ai.py")).arg(&server.base).args(values));
+    assert!(text.contains("all calls and errors are as the client expects"), "{text}");
+}
 
 #[test]
 fn a_privx_client_in_python() {
+    let server = Keyledger::start(&[]);
     let text = run(Command::new("python3").arg(source("privx.py")).args([&server.base, &server.token]));
     assert!(text.contains("all calls and errors are as the clients expect"), "{text}");
+}
+
+#[test]
+fn pieces_os_client_for_python() {
+    let server = Keyledger::start(&[]);
+    let text = run(Command::new(&*PYTHON).arg(source("pieces.py")).args([&server.base, &server.token]));
+    assert!(text.contains("all calls and errors are as the client expects"), "{text}");
+}

@@ -51,6 +51,7 @@ mod seal_merkle;
 mod seal_record;
 mod served;
 mod served_bench;
+mod served_vault;
 mod server;
 mod tenants;
 mod tidy;

@@ -5,7 +5,7 @@ use keyledger::kernel::{Builtin, RoleRef};
 use keyledger::vault::plans;
 use serde_json::{Value, json};
 
-use crate::served_bench::{ServedBench, Told};
+use crate::served_vault::{ServedBench, Told};
 use crate::vault_bench::TENANT;
 
 const CLIENTS: &str = "/local-user-store/api/v1/api-clients";

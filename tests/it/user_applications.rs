@@ -4,7 +4,7 @@ use keyledger::credentials::user::Changes;
 use keyledger::kernel::{Builtin, RoleRef};
 use serde_json::{Value, json};
 
-use crate::served_bench::{ServedBench, Told};
+use crate::served_vault::{ServedBench, Told};
 
 const OWN: &str = "/api/v1/user-applications";
 const ALL: &str = "/api/v1/administration/user-applications";
