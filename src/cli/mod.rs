@@ -1,7 +1,9 @@
-//! The command line: one file per verb.
+//! The command line: one file per verb; the verbs that ask a running server are rows in `remote/`.
 
+mod completions;
 mod init;
 mod openapi;
+mod remote;
 mod replay;
 mod restore;
 mod serve;
@@ -34,6 +36,10 @@ enum Verb {
     Restore(restore::Restore),
     /// Print the OpenAPI document of all routes.
     Openapi(openapi::Openapi),
+    /// Print what a shell needs to complete this command line.
+    Completions(completions::Completions),
+    #[command(flatten)]
+    Remote(remote::Remote),
 }
 
 /// Where a vault lies.
@@ -67,7 +73,7 @@ enum Output {
     /// For people.
     #[default]
     Table,
-    /// One JSON object.
+    /// For programs.
     Json,
 }
 
@@ -80,6 +86,8 @@ impl Cli {
             Verb::Replay(replay) => replay.run().await,
             Verb::Restore(restore) => restore.run().await,
             Verb::Openapi(openapi) => openapi.run(),
+            Verb::Completions(completions) => completions.run(),
+            Verb::Remote(remote) => remote.run().await,
         }
     }
 }

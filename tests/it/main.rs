@@ -8,6 +8,8 @@ mod api_keys_refused;
 mod canary;
 mod canary_issued;
 mod cli;
+mod cli_remote;
+mod cli_remote_errors;
 mod clock_leap;
 mod credentials_connection;
 mod credentials_connector;

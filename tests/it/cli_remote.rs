@@ -1,0 +1,289 @@
+//! The verbs that ask a server, run as a user runs them: each once, for people and for programs.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use clap::CommandFactory;
+use keyledger::cli::Cli;
+use serde_json::{Value, json};
+
+use crate::served::{Server, client, start};
+
+/// What a terminal shows without breaking a line.
+const WIDTH: usize = 100;
+/// Verbs that need no server.
+const LOCAL: [&str; 6] = ["serve", "init", "replay", "restore", "openapi", "completions"];
+pub const PASSWORD: &str = "canary: a long password";
+
+/// Somebody with a server, and the verbs that they used.
+#[derive(Default)]
+pub struct Person {
+    pub server: String,
+    pub token: String,
+    pub used: BTreeSet<Vec<String>>,
+}
+
+pub fn owner(server: &Server) -> Person {
+    Person { server: server.base.clone(), token: server.token.clone(), used: BTreeSet::new() }
+}
+
+/// Nouns and verbs of the command line.
+fn verbs() -> Vec<(Vec<String>, clap::Command)> {
+    let of = |command: &clap::Command| command.get_name().to_owned();
+    let mut found = Vec::new();
+    for noun in Cli::command().get_subcommands().filter(|noun| !LOCAL.contains(&noun.get_name())) {
+        found.extend(noun.get_subcommands().map(|verb| (vec![of(noun), of(verb)], verb.clone())));
+        if !noun.has_subcommands() {
+            found.push((vec![of(noun)], noun.clone()));
+        }
+    }
+    found
+}
+
+impl Person {
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
+        command.env_clear().env("KEYLEDGER_SERVER", &self.server).env("KEYLEDGER_TOKEN", &self.token);
+        // Nothing goes through a proxy of the environment: nobody listens there.
+        command.env("http_proxy", "http://127.0.0.1:1").env("HTTP_PROXY", "http://127.0.0.1:1").env("ALL_PROXY", "http://127.0.0.1:1");
+        command
+    }
+
+    pub fn run(&mut self, arguments: &[&str], stdin: &str) -> Output {
+        let all = verbs().into_iter().map(|(names, _)| names);
+        self.used.extend(all.filter(|names| arguments.iter().take(names.len()).eq(names.iter())));
+        feed(self.command().args(arguments), stdin)
+    }
+
+    /// What is printed for people, and what is said beside it.
+    fn table(&mut self, arguments: &[&str], stdin: &str) -> (String, String) {
+        let output = self.run(arguments, stdin);
+        let (shown, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        let wide = |line: &&str| line.chars().count() > WIDTH && !line.contains("kl");
+        assert_eq!(shown.lines().find(wide), None, "{arguments:?}");
+        assert!(!shown.contains('{') && !shown.contains("null"), "{shown}");
+        (shown, said)
+    }
+
+    /// What is printed for programs.
+    pub fn json(&mut self, arguments: &[&str], stdin: &str) -> Value {
+        let output = self.run(&[arguments, &["--output", "json"]].concat(), stdin);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The token of a new session.
+    pub fn log_in(&mut self, login: &str, password: &str) -> String {
+        self.json(&["login", login], password)["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Of a verb that leaves nothing to show.
+    fn done(&mut self, arguments: &[&str], stdin: &str) {
+        let (shown, said) = self.table(arguments, stdin);
+        assert_eq!((shown.as_str(), said.as_str()), ("", "done\n"), "{arguments:?}");
+    }
+}
+
+pub fn feed(command: &mut Command, stdin: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A verb that reads nothing may have ended already.
+    drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+/// The value that stands behind a name in what is printed for people.
+fn value<'a>(shown: &'a str, name: &str) -> &'a str {
+    shown.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap().trim()
+}
+
+fn users_roles_and_sessions(me: &mut Person) {
+    let ann = me.table(&["user", "create", "Ann", "--name", "Ann B", "--email", "ann@example.com", "--role", "reader", "--role", "app"], "").0;
+    assert_eq!((value(&ann, "login"), value(&ann, "name"), value(&ann, "roles"), value(&ann, "blocked")), ("ann", "Ann B", "reader, app", "no"));
+    let made = me.json(&["user", "get", "ANN"], "");
+    assert_eq!(made, me.json(&["user", "get", made["id"].as_str().unwrap()], ""), "by login, in any letter case, or by id");
+    let version = made["content_version"].to_string();
+    let changed = me.json(&["user", "update", "ann", "--clear", "email", "--role", "operator", "--if-match", &version], "");
+    assert_eq!((&changed["email"], &changed["roles"], &changed["name"]), (&Value::Null, &json!(["operator"]), &json!("Ann B")));
+    assert_eq!(me.json(&["user", "block", "ann"], "")["blocked"], true);
+    assert_eq!(me.json(&["user", "unblock", "ann"], "")["blocked"], false);
+    me.done(&["user", "password", "ann"], &format!("{PASSWORD}\n"));
+    me.done(&["user", "unlock", "ann"], "");
+    me.json(&["user", "create", "bob", "--with-password"], &format!("{PASSWORD}\r\n"));
+    let list = me.table(&["user", "list"], "").0;
+    assert_eq!(list.lines().count(), 4, "a line each, and the titles");
+    assert!(list.lines().next().unwrap().starts_with("ID ") && list.contains("Ann B"));
+    assert_eq!(me.json(&["user", "list"], "").as_array().unwrap().len(), 3);
+    assert_eq!(me.json(&["user", "list", "--limit", "2"], "")[1], me.json(&["user", "get", "ann"], ""));
+
+    let role = me.json(&["role", "create", "on call", "--permission", "users:read", "--permission", "roles:read"], "");
+    assert_eq!(role["permissions"], json!(["users:read", "roles:read"]));
+    assert_eq!(me.json(&["role", "update", "on call", "--permission", "users:read"], "")["permissions"], json!(["users:read"]));
+    assert_eq!(value(&me.table(&["role", "get", "on call"], "").0, "permissions"), "users:read");
+    assert_eq!(me.json(&["role", "list", "--limit", "1"], "").as_array().unwrap().len(), 1);
+    assert_eq!(me.table(&["role", "list"], "").0.lines().count(), 8);
+    me.done(&["role", "delete", "on call"], "");
+
+    let (token, said) = me.table(&["login", "ann", "--seconds", "600"], &format!("{PASSWORD}\n"));
+    assert!(token.starts_with("klses_") && token.lines().count() == 1, "nothing else, so that a shell can take it");
+    assert!(said.contains("this once"));
+    let other = me.json(&["login", "ann", "--tenant", "default"], PASSWORD)["token"].as_str().unwrap().to_owned();
+    let sessions = me.json(&["session", "list", "--user", "ann"], "");
+    assert_eq!(sessions.as_array().unwrap().len(), 2);
+    assert_eq!(me.table(&["session", "list", "--user", "ann"], "").0.lines().count(), 3);
+    let mut ann = Person { server: me.server.clone(), token: token.trim().to_owned(), used: BTreeSet::new() };
+    assert_eq!(ann.json(&["whoami"], "")["rules"], json!(["role:operator"]));
+    assert_eq!(value(&ann.table(&["whoami"], "").0, "kind"), "session");
+    let current = ann.json(&["session", "list"], "").as_array().unwrap().iter().find(|session| session["current"] == true).unwrap()["id"].clone();
+    ann.done(&["logout"], "");
+    assert!(sessions.as_array().unwrap().iter().any(|session| session["id"] == current));
+    let left = me.json(&["session", "list", "--user", "ann"], "");
+    assert_eq!(left.as_array().unwrap().len(), 1);
+    me.done(&["session", "end", left[0]["id"].as_str().unwrap()], "");
+    ann.token = other;
+    assert_eq!(ann.run(&["whoami"], "").status.code(), Some(1), "it has ended");
+    ann.token = me.log_in("ann", PASSWORD);
+    // One's own password needs the present one, and ends the session.
+    assert_eq!(ann.run(&["user", "password", "me"], "not this one at all\nthe next password\n").status.code(), Some(1));
+    ann.done(&["user", "password", "ann"], &format!("{PASSWORD}\nthe next password\n"));
+    assert_eq!(ann.run(&["whoami"], "").status.code(), Some(1));
+    ann.token = me.log_in("ann", "the next password");
+    me.done(&["user", "sign-out", "ann"], "");
+    assert_eq!(ann.run(&["whoami"], "").status.code(), Some(1));
+    me.done(&["user", "delete", "bob"], "");
+    me.used.extend(ann.used);
+}
+
+fn keys_and_what_they_serve(me: &mut Person) {
+    let org = me.json(&["org", "create", "Acme & Co"], "");
+    assert_eq!(me.table(&["org", "update", "Acme & Co", "--name", "Acme"], "").0, me.table(&["org", "get", "Acme"], "").0);
+    assert!(me.table(&["org", "list"], "").0.contains("Acme"));
+    let create = ["key", "create", "reporting", "--owner", "ann", "--organization", "Acme", "--label", "a", "--label", "b", "--permission", "custom:r"];
+    let further = ["--email", "a@example.com", "--dns-name", "sftp", "--app-id", "demo", "--expires-at", "2100-01-01T00:00:00Z"];
+    let made = me.json(&[&create[..], &further].concat(), "");
+    let (key, token) = (&made["api_key"], made["token"].as_str().unwrap());
+    assert_eq!((&key["organizations"], &key["labels"], &key["permissions"]), (&json!([org["id"]]), &json!(["a", "b"]), &json!(["custom:r"])));
+    assert_eq!((&key["dns_name"], &key["app_ids"], &key["expires_at"]), (&json!("sftp"), &json!(["demo"]), &json!("2100-01-01T00:00:00.000Z")));
+    assert_eq!(key["owner"], me.json(&["user", "get", "ann"], "")["id"]);
+    let verified = me.json(&["key", "verify", "--permission", "custom:r"], &format!("{token}\n"));
+    assert_eq!((&verified["valid"], &verified["key"]["id"]), (&json!(true), &key["id"]));
+    assert_eq!(value(&me.table(&["key", "verify"], "klkey_nothing").0, "code"), "not_found");
+    let cleared = ["label", "expires-at", "dns-name"].map(|flag| ["--clear", flag]).concat();
+    let changed = me.json(&[&["key", "update", "reporting", "--app-id", "other"], &cleared[..]].concat(), "");
+    assert_eq!((&changed["labels"], &changed["expires_at"], &changed["dns_name"]), (&json!([]), &Value::Null, &Value::Null));
+    me.table(&["key", "block", "reporting"], "");
+    assert_eq!(me.json(&["key", "verify"], token)["code"], "blocked");
+    me.table(&["key", "unblock", "reporting"], "");
+    assert!(me.table(&["key", "list"], "").0.contains("reporting"));
+    let (shown, said) = me.table(&["key", "rotate", "reporting", "--grace-seconds", "600"], "");
+    let next = value(&shown, "secret");
+    assert!(next.starts_with("klkey_") && said == "The secret is shown this once: keep it now.\n");
+    assert!([token, next].iter().all(|token| me.json(&["key", "verify"], token)["valid"] == true));
+    assert_eq!(me.json(&["key", "get", "reporting"], "")["issued"].as_array().unwrap().len(), 2);
+
+    let found = me.table(&["credential", "list", "--kind", "api_key", "--show", "live"], "").0;
+    assert!(found.contains("reporting"));
+    me.json(&["credential", "take-back-rotation", "reporting"], "");
+    assert!(me.json(&["key", "verify"], token)["valid"] == true && me.json(&["key", "verify"], next)["valid"] == false);
+    let third = me.json(&["credential", "rotate", "reporting", "--grace-seconds", "600"], "")["secret"].as_str().unwrap().to_owned();
+    let at = me.json(&["credential", "finish-rotation", "reporting"], "")["last_position"].to_string();
+    assert!(me.json(&["key", "verify"], token)["valid"] == false && me.json(&["key", "verify"], &third)["valid"] == true);
+    me.done(&["key", "delete", "reporting"], "");
+    assert_eq!(me.json(&["key", "verify"], &third)["valid"], false);
+    let past = me.json(&["key", "get", "reporting", "--as-of", &at], "");
+    assert_eq!(past["id"], key["id"], "as it was, found by the name that it had");
+    assert_eq!(value(&me.table(&["credential", "get", key["id"].as_str().unwrap()], "").0, "state"), "deleted");
+    me.done(&["org", "delete", "Acme"], "");
+}
+
+fn applications_and_their_tokens(me: &mut Person) {
+    let (shown, said) = me.table(&["app", "create", "billing", "--role", "app"], "");
+    assert_eq!(said, "The client secret is shown this once: keep it now.\n");
+    let secret = value(&shown, "client secret").to_owned();
+    let id = me.json(&["app", "get", "billing"], "")["client_id"].as_str().unwrap().to_owned();
+    let token = |secret: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let request = client().post(format!("{}/v1/oauth/token", me.server)).header("content-type", "application/x-www-form-urlencoded").body(form);
+        request.send().unwrap().json::<Value>().unwrap()["access_token"].as_str().map(str::to_owned)
+    };
+    let access = token(&secret).unwrap();
+    let mut me = Person { server: me.server.clone(), token: me.token.clone(), used: std::mem::take(&mut me.used) };
+    assert_eq!(me.json(&["token", "introspect"], &access)["client_id"], json!(id));
+    let output = me.run(&["token", "revoke"], &access);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    assert_eq!(value(&me.table(&["token", "introspect"], &access).0, "active"), "no");
+    assert_eq!(me.json(&["app", "update", "billing", "--permission", "users:read", "--clear", "role"], "")["permissions"], json!(["users:read"]));
+    me.table(&["app", "block", "billing"], "");
+    assert_eq!(token(&secret), None);
+    me.table(&["app", "unblock", "billing"], "");
+    me.json(&["app", "rotate", "billing"], "");
+    assert_eq!(token(&secret), None, "the earlier secret ended at once");
+    assert!(me.table(&["app", "list"], "").0.contains("billing"));
+    me.done(&["app", "delete", "billing"], "");
+
+    let begun = me.json(&["tenant", "create", "acme"], "");
+    let mut theirs = Person { server: me.server.clone(), token: begun["owner_token"].as_str().unwrap().to_owned(), used: BTreeSet::new() };
+    assert_eq!(theirs.json(&["whoami"], "")["tenant"], begun["tenant"]["id"]);
+    me.table(&["tenant", "suspend", "acme"], "");
+    assert_eq!(theirs.run(&["whoami"], "").status.code(), Some(1));
+    assert!(me.json(&["tenant", "get", "acme"], "")["suspended_at"].is_string());
+    me.table(&["tenant", "resume", "acme"], "");
+    assert_eq!(me.table(&["tenant", "list"], "").0.lines().count(), 3);
+    let all: BTreeSet<Vec<String>> = verbs().into_iter().map(|(names, _)| names).collect();
+    assert_eq!(me.used, all, "each verb was used");
+}
+
+#[test]
+fn every_verb_does_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let mut me = owner(&server);
+    users_roles_and_sessions(&mut me);
+    keys_and_what_they_serve(&mut me);
+    applications_and_their_tokens(&mut me);
+}
+
+#[test]
+fn no_flag_takes_a_secret_and_help_shows_none() {
+    assert!(verbs().len() > 40);
+    for (names, verb) in verbs() {
+        for flag in verb.get_arguments().filter(|flag| flag.get_action().takes_values()) {
+            let name = flag.get_long().unwrap_or_else(|| flag.get_id().as_str());
+            let secret = ["password", "secret", "token", "key"].iter().any(|word| name.contains(word)) && name != "token-file";
+            assert!(!secret, "{names:?} takes {name}");
+        }
+        let person = Person { server: "http://127.0.0.1:1".into(), token: "canary".into(), used: BTreeSet::new() };
+        let help = person.command().args(&names).arg("--help").output().unwrap();
+        let text = String::from_utf8(help.stdout).unwrap();
+        assert!(help.status.success() && text.contains("--server") && text.contains("--output"), "{names:?}");
+        assert!(!text.contains("canary"), "{names:?}");
+        assert!(!text.contains("--password") && !text.contains("--token "), "{names:?}");
+    }
+}
+
+#[test]
+fn a_list_is_all_of_its_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let http = client();
+    for number in 0..201 {
+        let request = http.post(format!("{}/v1/organizations", server.base)).bearer_auth(&server.token).json(&json!({"name": format!("Org {number}")}));
+        assert_eq!(request.send().unwrap().status(), 201);
+    }
+    let mut me = owner(&server);
+    let names = |list: &Value| list.as_array().unwrap().iter().map(|org| org["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let all = names(&me.json(&["org", "list"], ""));
+    assert_eq!(all, (0..201).map(|number| format!("Org {number}")).collect::<Vec<_>>());
+    assert_eq!(names(&me.json(&["org", "list", "--limit", "3"], "")), all[..3]);
+    assert_eq!(me.json(&["org", "get", "Org 200"], "")["name"], "Org 200", "a name is looked for on every page");
+}
+
+#[test]
+fn completions_are_made_for_three_shells() {
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef keyledger"), ("fish", "complete -c keyledger")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_keyledger")).env_clear().args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains(word) && script.contains("take-back-rotation"), "{shell}");
+    }
+}
