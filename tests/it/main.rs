@@ -37,6 +37,8 @@ mod log_bench;
 mod log_contract;
 mod log_powerloss;
 mod log_restart;
+mod matrix;
+mod matrix_rows;
 mod members;
 mod model;
 mod model_connection;

@@ -16,7 +16,7 @@ pub const MAX_GRACE: u64 = 30 * 24 * 3600;
 /// The most earlier secrets that may work beside the present one.
 pub const MAX_IN_GRACE: usize = 3;
 /// The most access tokens of one thing that are revoked one by one; the next revocation ends all that were issued before it.
-pub const MAX_REVOKED: usize = 256;
+pub const MAX_REVOKED: usize = 1024;
 
 /// How a token is recognised, as events tell it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -91,7 +91,7 @@ pub fn delete_user(given: &Given<'_>, by: &Principal, id: StreamId, expected: Op
     let mut plan = user::decide(subject(given.views, id), user_state(entry)?, user::Command::Delete)?.map(AnyEvent::from);
     plan.guards.extend(guards);
     for kind in [Kind::Session, Kind::UserApplication, Kind::ProviderKey, Kind::ApiKey] {
-        for (of, entry) in given.views.owned(id, kind) {
+        for (of, entry) in given.views.owned(id, kind).filter(|(_, entry)| !has_ended(given, live, entry)) {
             plan = plan.and(remove_owned(given, of, entry)?);
             if plan.writes.len() > MAX_CASCADE {
                 return Err(Refusal::Limit { what: "things that are deleted together with a user", limit: MAX_CASCADE as u64 });
@@ -99,6 +99,14 @@ pub fn delete_user(given: &Given<'_>, by: &Principal, id: StreamId, expected: Op
         }
     }
     Ok(plan)
+}
+
+/// Whether a session has ended by itself, or by its user's sign-out: there may be any number of them.
+fn has_ended(given: &Given<'_>, user: &User, entry: &Entry) -> bool {
+    match &entry.state {
+        AnyState::Session(session::State::Live(session)) => session.expires_at <= given.now || session.began <= user.signed_out,
+        _ => false,
+    }
 }
 
 fn remove_owned(given: &Given<'_>, id: StreamId, entry: &Entry) -> Result<Plan<AnyEvent>, Refusal> {

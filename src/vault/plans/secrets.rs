@@ -3,7 +3,7 @@
 use super::{outranks, subject};
 use crate::credentials::issued::{Command, KnownToken, TokenType};
 use crate::credentials::{AnyEvent, AnyState, Kind, Sealing, api_client, api_key, application, connection, provider_key, session, user_application};
-use crate::kernel::{Permission, Plan, Refusal, Secret, SecretRef, StreamId, TenantId, Version};
+use crate::kernel::{Permission, PermissionSet, Plan, Refusal, Secret, SecretRef, StreamId, TenantId, Version};
 use crate::vault::access::{Principal, Resource, authorize};
 use crate::vault::execute::Given;
 use crate::views::Views;
@@ -22,9 +22,29 @@ pub fn on_secret(given: &Given<'_>, tenant: TenantId, id: StreamId, command: Com
     }
 }
 
+/// Whoever holds one of these may rotate something.
+const ROTATES: PermissionSet = PermissionSet::of(&[
+    Permission::ApiKeysWrite,
+    Permission::ApplicationsWrite,
+    Permission::ApiClientsWrite,
+    Permission::UserApplicationsOwn,
+    Permission::UserApplicationsAdmin,
+]);
+
 /// That a caller may change a credential's secrets: by the permission of its kind, and because it may do no more than the caller. One's own
-/// user applications need no permission over others'. Gives the rule.
+/// user applications need no permission over others'. Gives the rule. Who may rotate nothing, or may not see credentials, learns nothing of which
+/// there are.
 pub fn may_touch<'a>(views: &Views, by: &'a Principal, id: StreamId) -> Result<&'a str, Refusal> {
+    if by.held().within(ROTATES).is_empty() {
+        return Err(Refusal::Forbidden { permission: Permission::ApiKeysWrite.name() });
+    }
+    may_touch_kind(views, by, id).map_err(|refusal| match refusal {
+        Refusal::Forbidden { .. } if !by.held().holds(Permission::CredentialsRead) => Refusal::NotFound,
+        other => other,
+    })
+}
+
+fn may_touch_kind<'a>(views: &Views, by: &'a Principal, id: StreamId) -> Result<&'a str, Refusal> {
     let entry = views.thing(id).filter(|entry| entry.tenant == by.tenant).ok_or(Refusal::NotFound)?;
     let permission = match &entry.state {
         AnyState::ApiKey(_) => Permission::ApiKeysWrite,

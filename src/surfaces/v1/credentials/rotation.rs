@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::super::caller::{Caller, Change, Named, answer};
+use super::super::caller::{Caller, Change, Named, Repeatable, answer};
 use super::{Credential, Lens};
 use crate::credentials::Meta;
 use crate::kernel::{Refusal, Secret, StreamId};
@@ -80,7 +80,7 @@ pub(in super::super) async fn rotate(caller: Caller, Named(id): Named<String>, b
 /// Finish a rotation early
 ///
 /// Earlier secrets stop now.
-#[utoipa::path(post, path = "/v1/credentials/{id}/rotation/finish", operation_id = "credentials_rotation_finish", tag = "Credentials", params(Change, ("id" = String, Path)), responses((status = 200, body = Credential), Errors))]
+#[utoipa::path(post, path = "/v1/credentials/{id}/rotation/finish", operation_id = "credentials_rotation_finish", tag = "Credentials", params(Repeatable, ("id" = String, Path)), responses((status = 200, body = Credential), Errors))]
 pub(in super::super) async fn finish(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     let (id, meta) = start(&caller, &id)?;
     let route = format!("credentials/rotation/finish/{id}");
@@ -92,7 +92,7 @@ pub(in super::super) async fn finish(caller: Caller, Named(id): Named<String>) -
 /// Take a rotation back
 ///
 /// The latest earlier secret is the present one again, and the newer one stops now.
-#[utoipa::path(post, path = "/v1/credentials/{id}/rotation/take-back", operation_id = "credentials_rotation_take_back", tag = "Credentials", params(Change, ("id" = String, Path)), responses((status = 200, body = Credential), Errors))]
+#[utoipa::path(post, path = "/v1/credentials/{id}/rotation/take-back", operation_id = "credentials_rotation_take_back", tag = "Credentials", params(Repeatable, ("id" = String, Path)), responses((status = 200, body = Credential), Errors))]
 pub(in super::super) async fn take_back(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     let (id, meta) = start(&caller, &id)?;
     let route = format!("credentials/rotation/take-back/{id}");
