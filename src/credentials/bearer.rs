@@ -36,7 +36,7 @@ impl AnyState {
                 expires_at: key.expires_at,
                 user: key.owner,
                 permits: Some(&key.permits),
-                app_ids: &key.app_ids,
+                app_ids: &key.more().app_ids,
                 ..bare(&key.issued)
             }),
             Self::Session(session::State::Live(session)) => {

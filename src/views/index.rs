@@ -60,7 +60,7 @@ impl Views {
             AnyState::Usage(_) => drop(self.usage.insert(entry.tenant, id)),
             AnyState::Attempts(_) => drop(self.attempts.insert(entry.tenant, id)),
             AnyState::Tenant(tenant::State::Live { tenant, name, .. }) => {
-                self.tenants.insert(name.clone(), (*tenant, id));
+                self.tenants.insert(name.to_string(), (*tenant, id));
                 self.tenant_streams.insert(*tenant, id);
             }
             AnyState::Connector(connector::State::Live(live)) => {

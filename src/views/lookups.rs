@@ -87,7 +87,7 @@ impl Views {
         let first: ConsumerName = (tenant, app.into(), "".into());
         let of_app = self.consumers.range(first.clone()..).take_while(move |((owner, other, _), _)| *owner == first.0 && *other == first.1);
         of_app.filter_map(|(_, id)| match &self.thing(*id)?.state {
-            AnyState::Consumer(consumer::State::Live(live)) => Some(live),
+            AnyState::Consumer(consumer::State::Live(live)) => Some(&**live),
             _ => None,
         })
     }

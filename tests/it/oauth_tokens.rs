@@ -169,3 +169,23 @@ fn a_token_that_was_changed_opens_nothing() {
     }
     assert_eq!(status(&As { server: &server, token }, "/v1/me"), 200);
 }
+
+#[test]
+fn a_narrowed_token_makes_nothing_that_is_wider_than_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let owner = owner(&server);
+    let made = owner.ok("POST", "/api/v1/user-applications", &json!({"name": "app-name"}));
+    let app = Program { id: made["clientId"].as_str().unwrap().to_owned(), secret: made["secret"].as_str().unwrap().to_owned() };
+    let narrow = app.token(&server, Some("user-applications:own api-keys:write"));
+    let status = |method: &str, path: &str, body: Value| narrow.status(method, path, &body);
+    assert_eq!(status("GET", "/api/v1/user-applications", Value::Null), 200);
+    assert_eq!(status("POST", "/api/v1/user-applications", json!({"name": "wider-one"})), 403, "it would act as its user");
+    assert_eq!(status("POST", &format!("/api/v1/user-applications/{}/secret", app.id), Value::Null), 403);
+    assert_eq!(status("POST", "/v1/api-keys", json!({"name": "k", "owner": "me"})), 403);
+    assert_eq!(status("POST", "/v1/api-keys", json!({"name": "k", "permissions": ["audit:read"]})), 403);
+    assert_eq!(status("PUT", "/v1/users/me/password", json!({"password": "a password of its own"})), 403);
+    assert_eq!(status("POST", "/v1/api-keys", json!({"name": "k", "permissions": ["api-keys:write"]})), 201);
+    // Without a scope it is all of its user, and may.
+    assert_eq!(app.token(&server, None).status("POST", "/api/v1/user-applications", &json!({"name": "another-one"})), 201);
+}

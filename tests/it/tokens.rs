@@ -277,8 +277,8 @@ async fn only_clients_are_shown_and_only_to_who_may_do_as_much() {
 #[tokio::test]
 async fn twenty_seats_are_filled_whoever_comes_at_once() {
     let bench = VaultBench::new().await;
-    let owner = bench.owner.user.unwrap();
-    let make = |number: usize| bench.execute(move |given| plans::create_user_application(given, TENANT, owner, format!("app-{number}")).map(|(plan, ..)| plan));
+    let (by, owner) = (&bench.owner, bench.owner.user.unwrap());
+    let make = |number: usize| bench.execute(move |given| plans::create_user_application(given, by, owner, format!("app-{number}")).map(|(plan, ..)| plan));
     let all = futures_util::future::join_all((0..40).map(make)).await;
     let (seated, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
     assert_eq!(seated.len(), 20);

@@ -57,19 +57,19 @@ pub fn decide(subject: Subject, state: &State, now: Moment, command: Command) ->
             }
             if changes.permissions.is_some() || changes.dns_name.is_some() {
                 let permits = changes.permissions.as_deref().map_or_else(|| live.permits.clone(), Permits::read);
-                ftp_has_a_name(&permits, changes.dns_name.as_ref().map_or(live.dns_name.as_deref(), |dns| dns.to.as_deref()))?;
+                ftp_has_a_name(&permits, changes.dns_name.as_ref().map_or(live.more().dns_name.as_deref(), |dns| dns.to.as_deref()))?;
             }
             let renamed = changes.dns_name.as_ref().map(|dns| dns.to.as_deref().map(dns_claim));
             let mut write = change(Event::Updated(changes));
             if let Some(takes) = renamed {
-                (write.frees, write.takes) = (live.dns_name.as_deref().map(dns_claim).into_iter().collect(), takes.into_iter().collect());
+                (write.frees, write.takes) = (live.more().dns_name.as_deref().map(dns_claim).into_iter().collect(), takes.into_iter().collect());
             }
             Ok(Plan::of(write))
         }
         (State::Live(live), Command::Secret(command)) => Ok(issued::decide(subject, &live.issued, now, live.expires_at, command)?.map(Event::Secret)),
         (State::Live(live), Command::Delete) => {
             let mut write = change(Event::Deleted);
-            write.frees = live.dns_name.as_deref().map(dns_claim).into_iter().collect();
+            write.frees = live.more().dns_name.as_deref().map(dns_claim).into_iter().collect();
             Ok(Plan::of(write))
         }
         (State::Absent | State::Deleted { .. }, _) => Err(Refusal::NotFound),
@@ -146,10 +146,10 @@ fn drop_unchanged(live: &super::ApiKey, changes: &mut Changes) {
     changes.name.take_if(|name| **name == *live.name);
     changes.blocked.take_if(|blocked| *blocked == live.blocked);
     changes.permissions.take_if(|permissions| Permits::read(permissions) == live.permits);
-    changes.organizations.take_if(|organizations| **organizations == *live.organizations);
-    changes.dns_name.take_if(|dns| dns.to.as_deref() == live.dns_name.as_deref());
+    changes.organizations.take_if(|organizations| *organizations == live.more().organizations);
+    changes.dns_name.take_if(|dns| dns.to.as_deref() == live.more().dns_name.as_deref());
     changes.expires_at.take_if(|end| end.to == live.expires_at);
-    for (part, now) in [(&mut changes.emails, &live.emails), (&mut changes.labels, &live.labels), (&mut changes.app_ids, &live.app_ids)] {
+    for (part, now) in [(&mut changes.emails, &live.more().emails), (&mut changes.labels, &live.more().labels), (&mut changes.app_ids, &live.more().app_ids)] {
         if !differs(part, now) {
             *part = None;
         }

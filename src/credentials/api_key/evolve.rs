@@ -1,6 +1,6 @@
 //! The fold of API keys.
 
-use super::{ApiKey, Changes, Event, Grant, State};
+use super::{ApiKey, Changes, Event, Grant, More, State};
 use crate::credentials::issued::{self, Issued, KnownToken};
 use crate::kernel::{Header, Permits};
 
@@ -28,11 +28,13 @@ fn made(grant: Grant, token: KnownToken, header: &Header) -> ApiKey {
         name: grant.name.into(),
         owner: grant.owner,
         permits: Permits::read(&grant.permissions),
-        emails: grant.emails.into(),
-        organizations: grant.organizations.into(),
-        labels: grant.labels.into(),
-        dns_name: grant.dns_name.map(Into::into),
-        app_ids: grant.app_ids.into(),
+        more: kept(More {
+            emails: grant.emails,
+            organizations: grant.organizations,
+            labels: grant.labels,
+            dns_name: grant.dns_name,
+            app_ids: grant.app_ids,
+        }),
         expires_at: grant.expires_at,
         blocked: false,
         issued: Issued::first(vec![token], header.recorded_at),
@@ -40,6 +42,10 @@ fn made(grant: Grant, token: KnownToken, header: &Header) -> ApiKey {
         created_at: header.recorded_at,
         updated_at: None,
     }
+}
+
+fn kept(more: More) -> Option<Box<More>> {
+    (more != More::default()).then(|| more.into())
 }
 
 fn change(live: &mut ApiKey, changes: Changes) {
@@ -51,10 +57,12 @@ fn change(live: &mut ApiKey, changes: Changes) {
     set(&mut live.name, changes.name);
     set(&mut live.blocked, changes.blocked);
     set(&mut live.permits, changes.permissions.as_deref().map(Permits::read));
-    set(&mut live.emails, changes.emails);
-    set(&mut live.organizations, changes.organizations);
-    set(&mut live.labels, changes.labels);
-    set(&mut live.app_ids, changes.app_ids);
-    set(&mut live.dns_name, changes.dns_name.map(|dns| dns.to.map(Into::into)));
+    let mut more = *live.more.take().unwrap_or_default();
+    set(&mut more.emails, changes.emails);
+    set(&mut more.organizations, changes.organizations);
+    set(&mut more.labels, changes.labels);
+    set(&mut more.app_ids, changes.app_ids);
+    set(&mut more.dns_name, changes.dns_name.map(|dns| dns.to));
+    live.more = kept(more);
     set(&mut live.expires_at, changes.expires_at.map(|end| end.to));
 }

@@ -112,16 +112,8 @@ pub struct ApiKey {
     pub owner: Option<StreamId>,
     /// Permissions of its own.
     pub permits: Permits,
-    /// Whom to tell about it.
-    pub emails: Box<[String]>,
-    /// Organisations that it serves.
-    pub organizations: Box<[StreamId]>,
-    /// Free labels.
-    pub labels: Box<[String]>,
-    /// SFTP user name.
-    pub dns_name: Option<Box<str>>,
-    /// Application ids that it may name; empty: any.
-    pub app_ids: Box<[String]>,
+    /// What most keys do not have.
+    more: Option<Box<More>>,
     /// When it ends by itself.
     pub expires_at: Option<Moment>,
     /// Whether it is refused for now.
@@ -134,6 +126,31 @@ pub struct ApiKey {
     pub created_at: Moment,
     /// The latest change; `None` before the first.
     pub updated_at: Option<Moment>,
+}
+
+/// What most keys do not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct More {
+    /// Whom to tell about it.
+    pub emails: Vec<String>,
+    /// Organisations that it serves.
+    pub organizations: Vec<StreamId>,
+    /// Free labels.
+    pub labels: Vec<String>,
+    /// SFTP user name.
+    pub dns_name: Option<String>,
+    /// Application ids that it may name; empty: any.
+    pub app_ids: Vec<String>,
+}
+
+static NOTHING_MORE: More = More { emails: Vec::new(), organizations: Vec::new(), labels: Vec::new(), dns_name: None, app_ids: Vec::new() };
+
+impl ApiKey {
+    /// What most keys do not have.
+    #[must_use]
+    pub fn more(&self) -> &More {
+        self.more.as_deref().unwrap_or(&NOTHING_MORE)
+    }
 }
 
 /// A key's life.

@@ -106,7 +106,7 @@ pub enum State {
     #[default]
     Absent,
     /// There.
-    Live(Consumer),
+    Live(Box<Consumer>),
     /// Removed.
     Deleted {
         /// When.
@@ -148,9 +148,9 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
     match (event, state) {
         (Event::Created { app, consumer, metadata }, _) => {
             let at = header.recorded_at;
-            State::Live(Consumer { app: app.into(), consumer: consumer.into(), metadata, connections: BTreeSet::new(), created_at: at, updated_at: at })
+            State::Live(Box::new(Consumer { app: app.into(), consumer: consumer.into(), metadata, connections: BTreeSet::new(), created_at: at, updated_at: at }))
         }
-        (Event::Updated { metadata }, State::Live(live)) => State::Live(Consumer { metadata, updated_at: header.recorded_at, ..live }),
+        (Event::Updated { metadata }, State::Live(live)) => State::Live(Box::new(Consumer { metadata, updated_at: header.recorded_at, ..*live })),
         (Event::ConnectionAdded { connection }, State::Live(mut live)) => {
             live.connections.insert(connection);
             State::Live(live)

@@ -15,6 +15,8 @@ use crate::kernel::{Header, Moment, Plan, Position, Refusal, Secret, Write};
 pub const MAX_GRACE: u64 = 30 * 24 * 3600;
 /// The most earlier secrets that may work beside the present one.
 pub const MAX_IN_GRACE: usize = 3;
+/// The most former secrets whose last use is still asked for.
+const MAX_FORMER: usize = 8;
 /// The most access tokens of one thing that are revoked one by one; the next revocation ends all that were issued before it.
 pub const MAX_REVOKED: usize = 1024;
 
@@ -74,8 +76,17 @@ pub struct Generation {
 pub struct Issued {
     /// The present ones.
     pub current: Generation,
+    /// What most things do not have.
+    more: Option<Box<More>>,
+}
+
+/// What there is beside the present secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct More {
     /// Earlier ones with an overlap, latest first; some may have ended by now.
-    pub earlier: Vec<Generation>,
+    earlier: Vec<Generation>,
+    /// Those that were used before, latest first: whoever asks for the last use of the thing asks for theirs as well.
+    former: Vec<SecretId>,
     /// Access tokens that were revoked, and when they would have ended.
     revoked: BTreeMap<SecretId, Moment>,
     /// Access tokens made at an earlier position are no longer accepted.
@@ -152,12 +163,12 @@ impl Issued {
     /// The first secrets of a thing.
     #[must_use]
     pub fn first(tokens: Vec<KnownToken>, at: Moment) -> Self {
-        Self { current: generation(tokens, at), earlier: Vec::new(), revoked: BTreeMap::new(), not_before: Position::ZERO }
+        Self { current: generation(tokens, at), more: None }
     }
 
     /// All secrets that work at a time, latest first, and when they stop.
     pub fn working(&self, now: Moment) -> impl Iterator<Item = (&Known, &Generation)> {
-        let earlier = self.earlier.iter().filter(move |generation| generation.ends_at.is_some_and(|end| end > now));
+        let earlier = self.earlier().iter().filter(move |generation| generation.ends_at.is_some_and(|end| end > now));
         std::iter::once(&self.current).chain(earlier).flat_map(|generation| generation.secrets.iter().map(move |secret| (secret, generation)))
     }
 
@@ -170,24 +181,36 @@ impl Issued {
     /// The generation that a kept secret came with.
     #[must_use]
     pub fn generation(&self, id: SecretId) -> Option<&Generation> {
-        std::iter::once(&self.current).chain(&self.earlier).find(|generation| generation.secrets.iter().any(|secret| secret.id == id))
+        std::iter::once(&self.current).chain(self.earlier()).find(|generation| generation.secrets.iter().any(|secret| secret.id == id))
     }
 
     /// All secrets that are kept, whether they still work or not.
     pub fn all(&self) -> impl Iterator<Item = &Known> {
-        std::iter::once(&self.current).chain(&self.earlier).flat_map(|generation| generation.secrets.iter())
+        std::iter::once(&self.current).chain(self.earlier()).flat_map(|generation| generation.secrets.iter())
     }
 
     /// Whether an access token is accepted that was made when the log stood at a position, by a secret that works.
     #[must_use]
     pub fn accepts(&self, token: SecretId, made_at: Position) -> bool {
-        !self.revoked.contains_key(&token) && made_at >= self.not_before
+        self.more.as_ref().is_none_or(|more| !more.revoked.contains_key(&token) && made_at >= more.not_before)
     }
 
     /// Whether this very token was revoked.
     #[must_use]
     pub fn is_revoked(&self, token: SecretId) -> bool {
-        self.revoked.contains_key(&token)
+        self.more.as_ref().is_some_and(|more| more.revoked.contains_key(&token))
+    }
+
+    /// Earlier secrets with an overlap, latest first; some may have ended by now.
+    #[must_use]
+    pub fn earlier(&self) -> &[Generation] {
+        self.more.as_ref().map_or(&[], |more| &more.earlier)
+    }
+
+    /// The ids of all its secrets, latest first, those included that work no more: for its last use.
+    pub fn ever(&self) -> impl Iterator<Item = SecretId> {
+        let former = self.more.as_ref().map_or(&[][..], |more| &more.former);
+        self.all().map(|known| known.id).chain(former.iter().copied())
     }
 }
 
@@ -197,7 +220,7 @@ fn generation(tokens: Vec<KnownToken>, since: Moment) -> Generation {
 
 /// The rules. `ends_at` is when the thing itself ends.
 pub fn decide(subject: Subject, issued: &Issued, now: Moment, ends_at: Option<Moment>, command: Command) -> Result<Plan<Event>, Refusal> {
-    let working = || issued.earlier.iter().filter(|generation| generation.ends_at.is_some_and(|end| end > now));
+    let working = || issued.earlier().iter().filter(|generation| generation.ends_at.is_some_and(|end| end > now));
     let change = |event| Write::change(subject.stream, subject.version, event);
     match command {
         Command::Rotate { grace_seconds, .. } if grace_seconds > MAX_GRACE => Err(Refusal::invalid("grace_seconds", format!("takes 0 to {MAX_GRACE}"))),
@@ -218,7 +241,7 @@ pub fn decide(subject: Subject, issued: &Issued, now: Moment, ends_at: Option<Mo
         Command::TakeBackRotation => Ok(Plan::of(change(Event::RotationTakenBack))),
         Command::RevokeToken { token, .. } if issued.is_revoked(token) => Ok(Plan::nothing()),
         Command::RevokeToken { token, expires_at } => {
-            let standing = issued.revoked.values().filter(|end| **end > now).count();
+            let standing = issued.more.as_ref().map_or(0, |more| more.revoked.values().filter(|end| **end > now).count());
             let event = if standing < MAX_REVOKED { Event::TokenRevoked { token, expires_at } } else { Event::TokensRevoked };
             Ok(Plan::of(change(event)))
         }
@@ -230,34 +253,38 @@ pub fn decide(subject: Subject, issued: &Issued, now: Moment, ends_at: Option<Mo
 #[must_use]
 pub fn evolve(mut issued: Issued, header: &Header, event: Event) -> Issued {
     let now = header.recorded_at;
+    let mut more = issued.more.take().unwrap_or_default();
+    let works = |generation: &Generation| generation.ends_at.is_some_and(|end| end > now);
     match event {
-        Event::Rotated { tokens, grace_until: None } => {
-            issued.current = generation(tokens, now);
-            issued.earlier.clear();
-        }
         Event::Rotated { tokens, grace_until } => {
             let mut before = std::mem::replace(&mut issued.current, generation(tokens, now));
-            before.ends_at = grace_until;
-            issued.earlier.retain(|generation| generation.ends_at.is_some_and(|end| end > now));
-            issued.earlier.insert(0, before);
+            more.former.splice(0..0, before.secrets.iter().map(|secret| secret.id));
+            more.former.truncate(MAX_FORMER);
+            more.earlier.retain(works);
+            if grace_until.is_some() {
+                before.ends_at = grace_until;
+                more.earlier.insert(0, before);
+            } else {
+                more.earlier.clear();
+            }
         }
-        Event::RotationFinished => issued.earlier.clear(),
+        Event::RotationFinished => more.earlier.clear(),
         Event::RotationTakenBack => {
-            issued.earlier.retain(|generation| generation.ends_at.is_some_and(|end| end > now));
-            if !issued.earlier.is_empty() {
-                let before = issued.earlier.remove(0);
-                issued.current = Generation { ends_at: None, ..before };
+            more.earlier.retain(works);
+            if !more.earlier.is_empty() {
+                issued.current = Generation { ends_at: None, ..more.earlier.remove(0) };
             }
         }
         Event::TokenRevoked { token, expires_at } => {
-            issued.revoked.retain(|_, end| *end > now);
-            issued.revoked.insert(token, expires_at);
+            more.revoked.retain(|_, end| *end > now);
+            more.revoked.insert(token, expires_at);
         }
         Event::TokensRevoked => {
-            issued.revoked.clear();
-            issued.not_before = header.position;
+            more.revoked.clear();
+            more.not_before = header.position;
         }
     }
+    issued.more = (*more != More::default()).then_some(more);
     issued
 }
 

@@ -74,13 +74,13 @@ pub enum State {
     #[default]
     Absent,
     /// There.
-    Live(Organization),
+    Live(Box<Organization>),
     /// Removed.
     Deleted {
         /// When.
         at: Moment,
         /// What it was.
-        last: Organization,
+        last: Box<Organization>,
     },
 }
 
@@ -117,8 +117,8 @@ pub fn decide(subject: Subject, state: &State, command: Command) -> Result<Plan<
 pub fn evolve(state: State, header: &Header, event: Event) -> State {
     let at = header.recorded_at;
     match (event, state) {
-        (Event::Created { name }, _) => State::Live(Organization { name, number: header.position, created_at: at, updated_at: at }),
-        (Event::Renamed { name }, State::Live(live)) => State::Live(Organization { name, updated_at: at, ..live }),
+        (Event::Created { name }, _) => State::Live(Box::new(Organization { name, number: header.position, created_at: at, updated_at: at })),
+        (Event::Renamed { name }, State::Live(live)) => State::Live(Box::new(Organization { name, updated_at: at, ..*live })),
         (Event::Deleted, State::Live(last)) => State::Deleted { at, last },
         (_, state) => state,
     }

@@ -84,13 +84,13 @@ pub enum State {
     #[default]
     Absent,
     /// There.
-    Live(Role),
+    Live(Box<Role>),
     /// Removed.
     Deleted {
         /// When.
         at: Moment,
         /// What it was.
-        last: Role,
+        last: Box<Role>,
     },
 }
 
@@ -141,13 +141,13 @@ pub fn decide(subject: Subject, state: &State, command: Command) -> Result<Plan<
 pub fn evolve(state: State, header: &Header, event: Event) -> State {
     let at = header.recorded_at;
     match (event, state) {
-        (Event::Created { name, permissions }, _) => State::Live(Role { name, permits: Permits::read(&permissions), created_at: at, updated_at: at }),
-        (Event::Updated { name, permissions }, State::Live(live)) => State::Live(Role {
+        (Event::Created { name, permissions }, _) => State::Live(Box::new(Role { name, permits: Permits::read(&permissions), created_at: at, updated_at: at })),
+        (Event::Updated { name, permissions }, State::Live(live)) => State::Live(Box::new(Role {
             name: name.unwrap_or(live.name),
             permits: permissions.map_or(live.permits, |permissions| Permits::read(&permissions)),
             created_at: live.created_at,
             updated_at: at,
-        }),
+        })),
         (Event::Deleted, State::Live(last)) => State::Deleted { at, last },
         (_, state) => state,
     }

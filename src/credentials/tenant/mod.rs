@@ -65,7 +65,7 @@ pub enum State {
         /// Its id, as headers bear it.
         tenant: TenantId,
         /// Its name.
-        name: String,
+        name: Box<str>,
         /// Since when its principals are refused; `None`: they are not.
         suspended_at: Option<Moment>,
         /// Since when.
@@ -107,7 +107,7 @@ pub fn decide(subject: Subject, state: &State, home: TenantId, command: Command)
 #[must_use]
 pub fn evolve(state: State, header: &Header, event: Event) -> State {
     match (event, state) {
-        (Event::Created { tenant, name }, _) => State::Live { tenant, name, suspended_at: None, created_at: header.recorded_at },
+        (Event::Created { tenant, name }, _) => State::Live { tenant, name: name.into(), suspended_at: None, created_at: header.recorded_at },
         (Event::Suspended, State::Live { tenant, name, created_at, .. }) => {
             State::Live { tenant, name, suspended_at: Some(header.recorded_at), created_at }
         }

@@ -66,7 +66,7 @@ pub(super) async fn create(caller: Caller, body: Body) -> Result<Response, Probl
     let command = caller.command(meta, &route, &request)?;
     let (tenant, mut drawn) = (caller.principal.tenant, Vec::new());
     let decide = |given: &Given<'_>| {
-        let (plan, _, values) = plans::create_user_application(given, tenant, user, name.clone())?;
+        let (plan, _, values) = plans::create_user_application(given, &caller.principal, user, name.clone())?;
         drawn = values;
         Ok(plan)
     };

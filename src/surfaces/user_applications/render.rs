@@ -97,7 +97,7 @@ pub(super) fn find(views: &Views, tenant: TenantId, id: StreamId) -> Option<(&Us
 pub(super) fn application(caller: &Caller, views: &Views, id: StreamId, live: &UserApplication) -> ApplicationView {
     let tenant = caller.principal.tenant;
     let used = |secret| if caller.asks_for_the_past() { views.used(tenant, secret) } else { caller.vault.last_used(views, tenant, secret) };
-    let last = live.issued.all().filter_map(|known| used(known.id)).map(|used| used.last).max();
+    let last = live.issued.ever().filter_map(used).map(|used| used.last).max();
     ApplicationView {
         id: id.uuid(),
         client_id: id.uuid(),

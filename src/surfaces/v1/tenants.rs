@@ -67,7 +67,7 @@ fn view(views: &Views, id: TenantId) -> Option<TenantView> {
     let entry = views.thing(views.tenant_stream(id)?)?;
     let AnyState::Tenant(Tenant::Live { name, suspended_at, created_at, .. }) = &entry.state else { return None };
     let suspended_at = suspended_at.map(|at| at.to_string());
-    Some(TenantView { id: id.to_string(), name: name.clone(), suspended_at, created_at: created_at.to_string() })
+    Some(TenantView { id: id.to_string(), name: name.to_string(), suspended_at, created_at: created_at.to_string() })
 }
 
 /// A tenant by its name; the system's is nobody's business.

@@ -63,14 +63,14 @@ fn guarded(mut plan: Plan<AnyEvent>, guard: Guard) -> Plan<AnyEvent> {
 
 /// The state of a consumer that the same plan makes.
 fn new_consumer(key: &Key, given: &Given<'_>) -> consumer::State {
-    consumer::State::Live(consumer::Consumer {
+    consumer::State::Live(Box::new(consumer::Consumer {
         app: key.app.as_str().into(),
         consumer: key.consumer.as_str().into(),
         metadata: None,
         connections: std::collections::BTreeSet::new(),
         created_at: given.now,
         updated_at: given.now,
-    })
+    }))
 }
 
 /// A command on a connection by its stream, whether it is there or has gone.

@@ -28,9 +28,8 @@ pub fn create_api_key(given: &Given<'_>, by: &Principal, grant: Grant) -> Result
     let mut guards = organizations(given, by.tenant, &grant.organizations)?;
     if let Some(owner) = grant.owner {
         guards.push(user_there(given, by.tenant, owner).map_err(|_| Refusal::invalid("owner", "is no user of this tenant"))?);
-        if by.user != Some(owner) {
-            by.may_give(permissions_of(given.views, thing(given, by.tenant, owner, Kind::User)?))?;
-        }
+        // For oneself as well: a narrowed token holds less than its user.
+        by.may_give(permissions_of(given.views, thing(given, by.tenant, owner, Kind::User)?))?;
     }
     let (value, token) = given.issue(TokenType::Key);
     let values = vec![value];
@@ -155,9 +154,10 @@ pub fn update_api_client(
     Ok(plan)
 }
 
-/// A user's application is made, in one of the user's seats. Nobody makes one for somebody else.
-pub fn create_user_application(given: &Given<'_>, tenant: TenantId, user: StreamId, name: String) -> Result<Made, Refusal> {
-    let guard = user_there(given, tenant, user)?;
+/// A user's application is made, in one of the user's seats. Nobody makes one for somebody else, nor by a token that is narrower than the user.
+pub fn create_user_application(given: &Given<'_>, by: &Principal, user: StreamId, name: String) -> Result<Made, Refusal> {
+    let guard = user_there(given, by.tenant, user)?;
+    outranks(given, by, thing(given, by.tenant, user, Kind::User)?)?;
     let own: Vec<(StreamId, &UserApplication)> =
         given.views.owned(user, Kind::UserApplication).filter_map(|(id, entry)| Some((id, there(&entry.state)?))).collect();
     if let Some((by, _)) = own.iter().find(|(_, live)| live.name == name) {
