@@ -35,8 +35,9 @@ fn runapy_for_python() {
 
 #[test]
 fn a_privx_client_in_python() {
-    let server = Keyledger::start(&[]);
-    let text = run(Command::new("python3").arg(source("privx.py")).args([&server.base, &server.token]));
+    // The vendor's own clients speak nothing but TLS.
+    let (server, certificate) = Keyledger::start_with_tls();
+    let text = run(Command::new("python3").arg(source("privx.py")).args([&server.base, &server.token]).arg(certificate));
     assert!(text.contains("all calls and errors are as the clients expect"), "{text}");
 }
 

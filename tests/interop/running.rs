@@ -1,6 +1,7 @@
 //! What the tests run: commands to their end, servers for as long as a test lasts, and what is installed for them.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -78,7 +79,22 @@ pub struct Keyledger {
 
 impl Keyledger {
     pub fn start(further: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), further)
+    }
+
+    /// Over TLS, with a certificate of its own; gives the file that holds it.
+    pub fn start_with_tls() -> (Self, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let further = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        (Self::start_in(folder, &further), certificate.clone())
+    }
+
+    fn start_in(folder: tempfile::TempDir, further: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
         command.env_clear().env("XDG_CONFIG_HOME", folder.path().join("config")).args(["serve", "--listen", "127.0.0.1:0", "--data"]);
         let (server, base, lines) = start(command.arg(folder.path().join("data")).args(further));

@@ -49,6 +49,7 @@ mod property;
 mod property_known;
 mod property_steps;
 mod provider_keys;
+mod readme;
 mod restore;
 mod rotation;
 mod seal_merkle;
