@@ -27,10 +27,12 @@ fn members(documented: &mut Documented, server: &Server) {
     send("GET", "/v1/users/{id}", "/v1/users/nobody", None);
     send("PATCH", "/v1/users/{id}", &path, Some(json!({"email": null, "blocked": false, "roles": []})));
     send("PUT", "/v1/users/{id}/password", &format!("{path}/password"), Some(json!({"password": "another horse battery"})));
+    send("GET", "/v1/users/{id}/history", &format!("{path}/history?limit=200"), None);
     send("POST", "/v1/users/{id}/sign-out", &format!("{path}/sign-out"), None);
     send("POST", "/v1/users/{id}/unlock", &format!("{path}/unlock"), None);
     send("DELETE", "/v1/users/{id}", &path, None);
-    send("POST", "/v1/roles", "/v1/roles", Some(json!({"name": "on call", "permissions": ["users:read", "custom:x"]})));
+    let role = id(&send("POST", "/v1/roles", "/v1/roles", Some(json!({"name": "on call", "permissions": ["users:read", "custom:x"]}))));
+    send("GET", "/v1/roles/{role}/history", &format!("/v1/roles/{role}/history"), None);
     send("GET", "/v1/roles", "/v1/roles", None);
     send("GET", "/v1/roles/{role}", "/v1/roles/owner", None);
     send("PATCH", "/v1/roles/{role}", "/v1/roles/on%20call", Some(json!({"permissions": []})));
@@ -40,6 +42,7 @@ fn members(documented: &mut Documented, server: &Server) {
     let path = format!("/v1/organizations/{acme}");
     send("GET", "/v1/organizations", "/v1/organizations", None);
     send("GET", "/v1/organizations/{id}", &path, None);
+    send("GET", "/v1/organizations/{id}/history", &format!("{path}/history"), None);
     send("PATCH", "/v1/organizations/{id}", &path, Some(json!({"name": "Acme Ltd"})));
     send("DELETE", "/v1/organizations/{id}", &path, None);
     send("POST", "/v1/tenants", "/v1/tenants", Some(json!({"name": "acme"})));

@@ -288,6 +288,9 @@ fn members_are_seen_as_they_were() {
     assert_eq!((&then["login"], &then["email"]), (&json!("ann"), &Value::Null));
     let list = |query: &str| owner.ok("GET", &format!("/v1/users{query}"), &Value::Null)["data"].as_array().unwrap().len();
     assert_eq!((list(""), list(&format!("?as_of={at}")), list("?as_of=2")), (1, 2, 1));
+    let history = owner.ok("GET", &format!("/v1/users/{ann}/history"), &Value::Null);
+    let types: Vec<&str> = history["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["deleted", "updated", "created"], "who changed this, deleted things included");
     let etag = owner.send("GET", "/v1/users/me", &Value::Null).headers()["etag"].to_str().unwrap().to_owned();
     let renamed = |tag: &str| {
         let request = owner.call("PATCH", "/v1/users/me").header("if-match", tag).json(&json!({"name": "Boss"}));

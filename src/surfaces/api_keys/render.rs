@@ -207,15 +207,15 @@ impl Lens {
         KeyView {
             blocked: key.blocked,
             creation_timestamp: text(key.created_at),
-            dns_name: key.more().dns_name.as_deref().map(str::to_owned),
+            dns_name: key.more().dns_name.clone(),
             id: key.number.0,
             name: key.name.to_string(),
             organizations: self.organizations(key),
             token: self.token(key, None),
             update_timestamp: key.updated_at.map(text),
-            email: fields.email.then(|| key.more().emails.to_vec()),
-            emails: fields.emails.then(|| key.more().emails.to_vec()),
-            labels: fields.labels.then(|| key.more().labels.to_vec()),
+            email: fields.email.then(|| key.more().emails.clone()),
+            emails: fields.emails.then(|| key.more().emails.clone()),
+            labels: fields.labels.then(|| key.more().labels.clone()),
             permissions: fields.permissions.then(|| key.permits.names()),
         }
     }
@@ -225,7 +225,7 @@ impl Lens {
         MadeView {
             blocked: key.blocked,
             creation_timestamp: text(key.created_at),
-            dns_name: key.more().dns_name.as_deref().map(str::to_owned),
+            dns_name: key.more().dns_name.clone(),
             id: key.number.0,
             name: key.name.to_string(),
             token: self.token(key, value),

@@ -145,7 +145,7 @@ fn key(views: &Views, id: StreamId, secret: SecretId) -> Option<KeyShown> {
         owner: live.owner.map(|owner| Owner { id: owner.to_string(), login: login(owner) }),
         permissions: own.chain(live.permits.foreign.iter().cloned()).collect(),
         organizations: live.more().organizations.iter().map(ToString::to_string).collect(),
-        labels: live.more().labels.to_vec(),
+        labels: live.more().labels.clone(),
         blocked: live.blocked,
         expires_at: live.expires_at.map(|at| at.to_string()),
         secret_id: secret.to_string(),

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Params, answer, cursor};
 use crate::credentials::Kind;
-use crate::kernel::{Position, Refusal, RoleRef, StreamId, TenantId};
+use crate::kernel::{Permission, Position, Refusal, RoleRef, StreamId, TenantId};
 use crate::views::{Entry, Views};
 use crate::web::problem::Problem;
 
@@ -49,6 +49,21 @@ pub(super) async fn list<T: Serialize>(
     let next_cursor = found.last().filter(|_| more).map(|(at, _)| cursor(*at));
     let data = found.into_iter().map(|(_, shown)| shown).collect();
     Ok(answer(views.position(), &Page { data, next_cursor, position: views.position().0 }))
+}
+
+/// A thing's own events, newest first, deleted or not, to whoever may see the past. `id` is the thing's, whatever names its kind has.
+pub(super) async fn history(caller: &Caller, id: &str, kind: Kind) -> Result<Response, Problem> {
+    caller.may(Permission::HistoryRead)?;
+    let params = caller.params(&["limit", "cursor"])?;
+    let position = caller.position(&params).await?;
+    let views = caller.vault.views();
+    let (id, entry) = find(&views, caller.principal.tenant, id, kind)?;
+    if entry.first > position {
+        return Err(Refusal::NotFound.into());
+    }
+    let to = params.cursor()?.map_or(position, |at| at.min(position));
+    let found = caller.vault.history(&caller.principal, id, to, params.limit()?).await?;
+    Ok(super::events::page(found, position))
 }
 
 /// The tenant's thing of a kind by its id; another tenant's looks like a missing one.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Change, Named, Repeatable, answer};
+use super::events::Events;
 use super::gone;
 use super::listing::{self, Page, Paged, find};
 use crate::credentials::organization::State;
@@ -97,6 +98,14 @@ pub(super) async fn get(caller: Caller, Named(id): Named<String>) -> Result<Resp
     let views = caller.views(&caller.params(&[])?).await?;
     let (id, _) = find(&views, caller.principal.tenant, &id, Kind::Organization)?;
     shown(&views, id)
+}
+
+/// Get an organisation's history
+///
+/// All its events, newest first, deleted or not. Needs `history:read`.
+#[utoipa::path(get, path = "/v1/organizations/{id}/history", operation_id = "organizations_history", tag = "Organizations", params(("id" = String, Path), Paged, super::log::AsOfParams), responses((status = 200, body = Events), Errors))]
+pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
+    listing::history(&caller, &id, Kind::Organization).await
 }
 
 /// Rename an organisation

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Change, Named, Repeatable, answer};
+use super::events::Events;
 use super::gone;
+use super::listing::{self, Paged};
 use crate::credentials::role::{self, Role};
 use crate::credentials::{AnyState, Kind};
 use crate::kernel::{Builtin, Permission, Position, Refusal, RoleRef, StreamId, TenantId, Version};
@@ -154,6 +156,14 @@ pub(super) async fn get(caller: Caller, Named(text): Named<String>) -> Result<Re
     caller.may(Permission::RolesRead)?;
     let views = caller.views(&caller.params(&[])?).await?;
     shown(&views, find(&views, caller.principal.tenant, &text)?)
+}
+
+/// Get a role's history
+///
+/// All its events, newest first, deleted or not. By id: its name may have been another. Needs `history:read`.
+#[utoipa::path(get, path = "/v1/roles/{role}/history", operation_id = "roles_history", tag = "Roles", params(("role" = String, Path), Paged, super::log::AsOfParams), responses((status = 200, body = Events), Errors))]
+pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
+    listing::history(&caller, &id, Kind::Role).await
 }
 
 /// Update a role

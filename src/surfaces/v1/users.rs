@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Change, Named, Repeatable, answer};
+use super::events::Events;
 use super::listing::{self, Page, Paged, find, role_names, roles};
 use crate::credentials::user::{Changes, Profile, State, User};
 use crate::credentials::{AnyState, Kind, To};
@@ -224,6 +225,14 @@ pub(super) async fn delete(caller: Caller, Named(id): Named<String>) -> Result<R
     let command = caller.command(meta, &route, &[])?;
     let done = caller.vault.execute(&command, |given| plans::delete_user(given, &caller.principal, id, expected)).await?;
     Ok(super::gone(&done))
+}
+
+/// Get a user's history
+///
+/// All its events, newest first, deleted or not. Needs `history:read`.
+#[utoipa::path(get, path = "/v1/users/{id}/history", operation_id = "users_history", tag = "Users", params(("id" = String, Path), Paged, super::log::AsOfParams), responses((status = 200, body = Events), Errors))]
+pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
+    listing::history(&caller, &id, Kind::User).await
 }
 
 /// Set a user's password
