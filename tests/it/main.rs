@@ -43,6 +43,7 @@ mod members;
 mod model;
 mod model_connection;
 mod model_wire;
+mod narrowed;
 mod oauth_request;
 mod oauth_tokens;
 mod property;

@@ -54,7 +54,7 @@ pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
 /// Create an application of one's own
 ///
 /// Its secret is shown in this answer only. It acts as the user, with the roles that the user has at the time. A user has at most 20; one more is
-/// 409, like a name that the user's applications have already. Needs `user-applications:own`.
+/// 409, like a name that the user's applications have already. Needs `user-applications:own`, and all that the user may do.
 #[utoipa::path(post, path = "/api/v1/user-applications", operation_id = "user_applications_create", tag = "User applications", params(Repeatable), request_body = Creation, responses((status = 201, body = Made), Errors))]
 pub(super) async fn create(caller: Caller, body: Body) -> Result<Response, Problem> {
     let (meta, user) = caller.may_keep_its_own()?;

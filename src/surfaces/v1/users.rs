@@ -237,8 +237,8 @@ pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<
 
 /// Set a user's password
 ///
-/// Every session of the user ends. One's own needs the present one, if there is one; somebody else's needs `users:write`, and what that user
-/// may do.
+/// Every session of the user ends. Needs what that user may do. One's own needs the present one, if there is one; somebody else's needs
+/// `users:write`.
 #[utoipa::path(put, path = "/v1/users/{id}/password", operation_id = "users_password", tag = "Users", params(("id" = String, Path)), request_body = NewPassword, responses((status = 204, description = "Set"), Errors))]
 pub(super) async fn password(caller: Caller, Named(id): Named<String>, body: Body) -> Result<Response, Problem> {
     let id = named(&caller, &id);

@@ -21,7 +21,8 @@ fn user_there(given: &Given<'_>, tenant: TenantId, id: StreamId) -> Result<Guard
     }
 }
 
-/// An API key is made. The caller must hold what it permits, and what its owner may do where that is somebody else.
+/// An API key is made. The caller must hold what it permits, and what its owner may do: of the caller's own user as well, since the caller's
+/// token may be narrowed.
 pub fn create_api_key(given: &Given<'_>, by: &Principal, grant: Grant) -> Result<Made, Refusal> {
     give(by, "permissions", &grant.permissions)?;
     give_applications(by, &grant.app_ids)?;

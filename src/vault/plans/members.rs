@@ -65,11 +65,9 @@ fn another_owner(given: &Given<'_>, tenant: TenantId, id: StreamId, leaving: &Us
     Ok(Some(guard(given.views, other)))
 }
 
-/// A password is set: one's own, or that of a user who may do no more than the caller. Every session ends.
+/// A password is set, of a user who may do no more than the caller: whoever logs in with it does all that the user may. Every session ends.
 pub fn set_password(given: &Given<'_>, by: &Principal, id: StreamId, password: &PasswordHash) -> Result<Plan<AnyEvent>, Refusal> {
     let entry = thing(given, by.tenant, id, Kind::User)?;
-    give_applications(by, &[])?;
-    // For oneself as well: a narrowed token would gain what its user may do.
     outranks(given, by, entry)?;
     Ok(user::decide(subject(given.views, id), user_state(entry)?, user::Command::SetPassword(password.clone()))?.map(AnyEvent::from))
 }
