@@ -1,6 +1,6 @@
 //! Reading secrets. Few may, and the event that says so is durable before the value leaves.
 
-use super::access::{Principal, Resource, permissions_of};
+use super::access::{Principal, Resource};
 use super::execute::{Command, Given};
 use super::{Vault, VaultError, plans};
 use crate::credentials::{AnyState, Kind, Meta, connection};
@@ -35,7 +35,7 @@ impl Vault {
     }
 
     /// Shows an API client's secret and OAuth client secret, in this order: its vendor's clients read them with the rest of it. Those of one that
-    /// may do more than the caller are not shown: the caller would gain what it may do.
+    /// may do more than the caller, or act in more applications, are not shown: the caller would gain that.
     pub async fn reveal_client(&self, principal: &Principal, meta: Meta, stream: StreamId) -> Result<Vec<Revealed>, VaultError> {
         let is_client = self.views().thing(stream).is_some_and(|entry| entry.state.sort() == Some(Kind::ApiClient));
         if !is_client {
@@ -64,7 +64,7 @@ impl Vault {
         let answer = self.execute(&command, |given: &Given<'_>| {
             let entry = given.views.thing(stream).ok_or(Refusal::NotFound)?;
             if entry.state.bearer().is_some() {
-                principal.may_give(permissions_of(given.views, entry))?;
+                plans::outranks(given, principal, entry)?;
             }
             shown = presented(&entry.state).into_iter().filter(|secret| wanted(secret)).cloned().collect();
             plans::note_reveal(given, principal.tenant, stream, &shown)

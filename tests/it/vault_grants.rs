@@ -1,7 +1,7 @@
 //! What a caller may give away, names that are taken, and a thing that many change at once: rules over several things, on real files.
 
 use keyledger::credentials::api_key::{Changes, Grant};
-use keyledger::credentials::{application, user};
+use keyledger::credentials::{Meta, application, user};
 use keyledger::kernel::*;
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Given, VaultError, plans};
@@ -66,6 +66,36 @@ async fn a_caller_that_is_bound_to_applications_gives_no_access_to_others() {
     let profile = application::Profile { name: "app".into(), roles: Vec::new(), permissions: Vec::new(), app_ids: Vec::new() };
     forbidden(refused(bench.execute(|given| Ok(plans::create_application(given, &bound, profile.clone())?.0)).await));
     bench.execute(|given| Ok(plans::rotate(given, &bound, own, 0, None)?.0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_is_bound_to_applications_reaches_others_by_no_detour() {
+    let bench = VaultBench::new().await;
+    let bound = Principal { app_ids: vec!["a".into()], ..bench.owner.clone() };
+    let forbidden = |refusal: Refusal| assert!(matches!(refusal, Refusal::Forbidden { .. }), "{refusal}");
+    let user = bench.owner.user.unwrap();
+    forbidden(refused(bench.execute(|given| Ok(plans::create_user_application(given, &bound, user, "app".into())?.0)).await));
+    let (mut client, mut role) = (StreamId::default(), StreamId::default());
+    let made = bench.execute(|given| {
+        let (plan, id, _) = plans::create_api_client(given, &bench.owner, "client".into(), Vec::new())?;
+        client = id;
+        Ok(plan)
+    });
+    made.await.unwrap();
+    // The client acts in all applications: whoever sees its secret does as well.
+    forbidden(refused(bench.vault.reveal_client(&bound, Meta::default(), client).await));
+    forbidden(refused(bench.vault.reveal(&bound, Meta::default(), client, "secret", "support").await));
+    assert!(bench.vault.reveal_client(&bench.owner, Meta::default(), client).await.is_ok());
+    let made = bench.execute(|given| {
+        let plan = plans::create_role(given, &bound, "on call".into(), Vec::new())?;
+        role = plan.writes[0].stream;
+        Ok(plan)
+    });
+    made.await.unwrap();
+    // So does whoever holds the role.
+    let more = Some(vec!["connections:write".to_owned()]);
+    forbidden(refused(bench.execute(|given| plans::update_role(given, &bound, role, None, more.clone(), None)).await));
+    bench.execute(|given| plans::update_role(given, &bound, role, Some("night".into()), None, None)).await.unwrap();
 }
 
 #[tokio::test]

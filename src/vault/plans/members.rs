@@ -161,7 +161,7 @@ fn on_role(given: &Given<'_>, by: &Principal, id: StreamId, expected: Option<Ver
     Ok(role::decide(subject(given.views, id), state, command)?.map(AnyEvent::from))
 }
 
-/// A role changes. The caller must hold what it permits, before and after.
+/// A role changes. The caller must hold what it permits, before and after, and in all applications: whoever holds the role does.
 pub fn update_role(
     given: &Given<'_>,
     by: &Principal,
@@ -171,6 +171,9 @@ pub fn update_role(
     expected: Option<Version>,
 ) -> Result<Plan<AnyEvent>, Refusal> {
     give(by, "permissions", permissions.as_deref().unwrap_or_default())?;
+    if permissions.is_some() {
+        give_applications(by, &[])?;
+    }
     on_role(given, by, id, expected, role::Command::Update { name, permissions })
 }
 

@@ -79,7 +79,7 @@ fn give_applications(by: &Principal, app_ids: &[String]) -> Result<(), Refusal> 
 
 /// That a caller may act on a thing that acts itself: whoever changes what has more permissions than they hold, or acts in more applications,
 /// would gain them.
-fn outranks(given: &Given<'_>, by: &Principal, entry: &Entry) -> Result<(), Refusal> {
+pub(in crate::vault) fn outranks(given: &Given<'_>, by: &Principal, entry: &Entry) -> Result<(), Refusal> {
     give_applications(by, entry.state.bearer().map_or(&[], |bearer| bearer.app_ids))?;
     by.may_give(permissions_of(given.views, entry))
 }
