@@ -275,6 +275,35 @@ fn a_repeated_create_shows_the_same_token_again_and_makes_nothing_more() {
 }
 
 #[test]
+fn one_idempotency_key_for_two_users_or_sessions_is_no_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let owner = owner(&server);
+    let ((ann, _), (bob, bobs)) = (user(&server, "ann", &[]), user(&server, "bob", &[]));
+    let session = |of: &As| id(&of.ok("GET", "/v1/sessions", &Value::Null)["data"][0]);
+    let anns = log_in(&server, "ann");
+    let send = |key: &str, method: &str, path: String, body: &Value| {
+        let request = owner.call(method, &path).header("idempotency-key", key);
+        let answer = if body.is_null() { request.send() } else { request.json(body).send() };
+        answer.unwrap().status().as_u16()
+    };
+    let none = Value::Null;
+    let sign_out = |user: &str| send("one", "POST", format!("/v1/users/{user}/sign-out"), &none);
+    assert_eq!((sign_out(&ann), sign_out(&ann), sign_out(&bob)), (204, 204, 204));
+    assert_eq!((anns.status("GET", "/v1/me", &none), bobs.status("GET", "/v1/me", &none)), (401, 401));
+    let (anns, bobs) = (log_in(&server, "ann"), log_in(&server, "bob"));
+    let end = |session: String| send("two", "DELETE", format!("/v1/sessions/{session}"), &none);
+    assert_eq!((end(session(&anns)), end(session(&bobs))), (204, 204));
+    assert_eq!((anns.status("GET", "/v1/me", &none), bobs.status("GET", "/v1/me", &none)), (401, 401));
+    let set = |user: &str, password: &str| send("three", "PUT", format!("/v1/users/{user}/password"), &json!({"password": password}));
+    assert_eq!((set(&ann, "another password"), set(&ann, "another password"), set(&bob, "another password")), (204, 204, 204));
+    let nobody = As { server: &server, token: "none".into() };
+    let login = |password: &str| nobody.status("POST", "/v1/sessions", &json!({"login": "bob", "password": password}));
+    assert_eq!((login("another password"), login(PASSWORD)), (201, 401));
+    assert_ne!(set(&ann, "a third password"), 204, "the same key for another password is refused");
+}
+
+#[test]
 fn members_are_seen_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), "");

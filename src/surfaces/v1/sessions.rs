@@ -176,7 +176,8 @@ pub(super) async fn end(caller: Caller, Named(id): Named<String>) -> Result<Resp
     });
     let meta = if own { caller.meta("own session") } else { caller.may(Permission::UsersWrite)? };
     let id = id?;
-    let command = caller.command(meta, "sessions/end", &[])?;
+    let route = format!("sessions/end/{id}");
+    let command = caller.command(meta, &route, &[])?;
     let done = caller.vault.execute(&command, |given| plans::end_session(given, caller.principal.tenant, id)).await?;
     Ok(gone(&done))
 }

@@ -251,7 +251,8 @@ pub(super) async fn password(caller: Caller, Named(id): Named<String>, body: Bod
         caller.check_own_password(id, new.current_password.as_ref(), &meta).await?;
     }
     let hash = caller.vault.hash_password("password", &new.password).await?;
-    let command = caller.command(meta, "users/password", &[])?;
+    let (route, parts) = (format!("users/password/{id}"), [bytes.as_slice()]);
+    let command = caller.command(meta, &route, &parts)?;
     let done = caller.vault.execute(&command, |given| plans::set_password(given, &caller.principal, id, &hash)).await?;
     Ok(super::gone(&done))
 }
@@ -265,7 +266,8 @@ pub(super) async fn sign_out(caller: Caller, Named(id): Named<String>) -> Result
     let own = id.as_ref().ok() == caller.principal.user.as_ref();
     let meta = if own { caller.meta("own sessions") } else { caller.may(Permission::UsersWrite)? };
     let id = id?;
-    let command = caller.command(meta, "users/sign-out", &[])?;
+    let route = format!("users/sign-out/{id}");
+    let command = caller.command(meta, &route, &[])?;
     let done = caller.vault.execute(&command, |given| plans::sign_out(given, &caller.principal, id)).await?;
     Ok(super::gone(&done))
 }
