@@ -144,6 +144,11 @@ impl Attempts {
         table.waiting.get_mut(&tenant).is_some_and(|waiting| waiting.remove(&tried).is_some())
     }
 
+    /// Whether a failure of the name is not written yet.
+    fn waits(&self, door: &Door<'_>) -> bool {
+        self.table().waiting.get(&door.tenant).is_some_and(|waiting| waiting.contains_key(&door.tried))
+    }
+
     fn take(&self, tenant: TenantId) -> Vec<Failure> {
         let mut table = self.table();
         let Some(waiting) = table.waiting.get_mut(&tenant) else { return Vec::new() };
@@ -189,7 +194,7 @@ impl Vault {
             }
         } else {
             self.attempts.failed(door, now);
-            self.write_failures(door.tenant).await;
+            self.write_failures(door).await;
         }
         Ok(right)
     }
@@ -212,9 +217,13 @@ impl Vault {
         (u64::try_from(left).unwrap_or(0).div_ceil(1000), count)
     }
 
-    /// Writes the failures that wait, unless somebody else has done it meanwhile.
-    async fn write_failures(&self, tenant: TenantId) {
+    /// Writes the failures that wait, unless somebody else has done it meanwhile: further ones are those of others, who write them.
+    async fn write_failures(&self, door: &Door<'_>) {
+        let tenant = door.tenant;
         let mut last = self.attempts.writing.lock().await;
+        if !self.attempts.waits(door) {
+            return;
+        }
         let since = self.clock.steady_millis().saturating_sub(*last);
         let pace = u64::try_from(PACE.as_millis()).unwrap_or(0);
         if *last > 0 && since < pace {
