@@ -211,10 +211,13 @@ impl Vault {
     #[must_use]
     pub fn waits(&self, views: &Views, tenant: TenantId, tried: Tried) -> (u64, u32) {
         let noted = self.attempts.table().rows.get(&(tenant, tried)).map(|row| (row.count, row.last));
-        let written = views.failures(tenant, tried).map(|failures| (failures.count, failures.last));
-        let Some((count, last)) = noted.or(written) else { return (0, 0) };
-        let left = last.plus_seconds(wait(count)).millis() - self.time(views).millis();
-        (u64::try_from(left).unwrap_or(0).div_ceil(1000), count)
+        left(noted.or_else(|| written(views, tenant, tried)), self.time(views))
+    }
+
+    /// The same as it was when the log stood there, as far as the log tells.
+    #[must_use]
+    pub fn waited(views: &Views, tenant: TenantId, tried: Tried) -> (u64, u32) {
+        left(written(views, tenant, tried), views.recorded_at())
     }
 
     /// Writes the failures that wait, unless somebody else has done it meanwhile: further ones are those of others, who write them.
@@ -261,6 +264,17 @@ impl Vault {
             tracing::warn!(%error, "what a door refused could not be written");
         }
     }
+}
+
+fn written(views: &Views, tenant: TenantId, tried: Tried) -> Option<(u32, Moment)> {
+    views.failures(tenant, tried).map(|failures| (failures.count, failures.last))
+}
+
+/// The seconds that are left of a wait at a time, and the failures that it is for.
+fn left(failures: Option<(u32, Moment)>, now: Moment) -> (u64, u32) {
+    let Some((count, last)) = failures else { return (0, 0) };
+    let left = last.plus_seconds(wait(count)).millis() - now.millis();
+    (u64::try_from(left).unwrap_or(0).div_ceil(1000), count)
 }
 
 /// The event in the tenant's stream of attempts, which is made first where there is none.

@@ -12,7 +12,7 @@ use super::listing::{self, Page, Paged, find, role_names, roles};
 use crate::credentials::user::{Changes, Profile, State, User};
 use crate::credentials::{AnyState, Kind, To};
 use crate::kernel::{Permission, Refusal, Secret, StreamId};
-use crate::vault::{Answer, Door, Given, plans};
+use crate::vault::{Answer, Door, Given, Vault, plans};
 use crate::views::{Entry, Views};
 use crate::web::body::{bytes, parse};
 use crate::web::caller::etag;
@@ -107,10 +107,11 @@ pub(super) struct NewPassword {
     current_password: Option<Secret>,
 }
 
-fn view(caller: &Caller, views: &Views, id: StreamId, entry: &Entry) -> Option<UserView> {
+fn view(caller: &Caller, past: bool, views: &Views, id: StreamId, entry: &Entry) -> Option<UserView> {
     let AnyState::User(State::Live(user)) = &entry.state else { return None };
     let User { profile, password, blocked, created_at, updated_at, .. } = &**user;
-    let (locked_seconds, failed_logins) = caller.vault.waits(views, entry.tenant, caller.vault.tried("login", &profile.login));
+    let tried = caller.vault.tried("login", &profile.login);
+    let (locked_seconds, failed_logins) = if past { Vault::waited(views, entry.tenant, tried) } else { caller.vault.waits(views, entry.tenant, tried) };
     Some(UserView {
         id: id.to_string(),
         login: profile.login.clone(),
@@ -127,9 +128,9 @@ fn view(caller: &Caller, views: &Views, id: StreamId, entry: &Entry) -> Option<U
     })
 }
 
-fn shown(caller: &Caller, views: &Views, id: StreamId) -> Result<Response, Problem> {
+fn shown(caller: &Caller, past: bool, views: &Views, id: StreamId) -> Result<Response, Problem> {
     let entry = views.thing(id).ok_or(Refusal::NotFound)?;
-    let mut response = answer(views.position(), &view(caller, views, id, entry).ok_or(Refusal::NotFound)?);
+    let mut response = answer(views.position(), &view(caller, past, views, id, entry).ok_or(Refusal::NotFound)?);
     response.headers_mut().insert(header::ETAG, etag(entry.content_version));
     Ok(response)
 }
@@ -146,7 +147,8 @@ fn named(caller: &Caller, id: &str) -> Result<StreamId, Refusal> {
 pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::UsersRead)?;
     let params = caller.params(&["limit", "cursor"])?;
-    listing::list(&caller, &params, Kind::User, |views, id, entry| view(&caller, views, id, entry)).await
+    let past = params.get("as_of").is_some();
+    listing::list(&caller, &params, Kind::User, |views, id, entry| view(&caller, past, views, id, entry)).await
 }
 
 /// Create a user
@@ -171,7 +173,7 @@ pub(super) async fn create(caller: Caller, body: Body) -> Result<Response, Probl
     };
     let done = caller.vault.execute(&command, decide).await?;
     let id = caller.first_thing(&done).await?;
-    Ok((StatusCode::CREATED, shown(&caller, &done.views, id)?).into_response())
+    Ok((StatusCode::CREATED, shown(&caller, false, &done.views, id)?).into_response())
 }
 
 /// Get a user
@@ -186,7 +188,7 @@ pub(super) async fn get(caller: Caller, Named(id): Named<String>) -> Result<Resp
     let params = caller.params(&[])?;
     let views = caller.views(&params).await?;
     let (id, _) = find(&views, caller.principal.tenant, &id?.to_string(), Kind::User)?;
-    shown(&caller, &views, id)
+    shown(&caller, params.get("as_of").is_some(), &views, id)
 }
 
 /// Update a user
@@ -211,7 +213,7 @@ pub(super) async fn update(caller: Caller, Named(id): Named<String>, body: Body)
         plans::update_user(at, &caller.principal, id, changes, expected)
     };
     let done = caller.vault.execute(&command, decide).await?;
-    shown(&caller, &done.views, id)
+    shown(&caller, false, &done.views, id)
 }
 
 /// Delete a user
