@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod all_kinds;
+mod all_kinds_life;
+mod all_kinds_steps;
 mod api_clients;
 mod api_keys;
 mod api_keys_refused;
