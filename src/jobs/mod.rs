@@ -56,16 +56,24 @@ impl Jobs {
                     self.notes().await;
                     self.snapshot(SNAPSHOT_EVERY).await;
                 }
-                _ = retention.tick() => match self.vault.shred_due().await {
-                    Ok(0) => {}
-                    Ok(gone) => tracing::info!(gone, "secrets that were out of use are shredded"),
-                    Err(error) => tracing::error!(%error, "secrets that are out of use could not be shredded"),
-                },
+                _ = retention.tick() => self.retain().await,
                 () = told(&mut stop) => break,
             }
         }
         self.notes().await;
         self.snapshot(1).await;
+    }
+
+    /// Takes away what has no user any more, and shreds what is out of use.
+    async fn retain(&self) {
+        if let Err(error) = self.vault.remove_leftovers().await {
+            tracing::warn!(%error, "what was left of deleted users could not be removed");
+        }
+        match self.vault.shred_due().await {
+            Ok(0) => {}
+            Ok(gone) => tracing::info!(gone, "secrets that were out of use are shredded"),
+            Err(error) => tracing::error!(%error, "secrets that are out of use could not be shredded"),
+        }
     }
 
     /// Writes which secrets were used and which requests were denied since the last time.

@@ -7,6 +7,7 @@ mod authenticate;
 mod catalog;
 mod execute;
 mod genesis;
+mod leftovers;
 pub mod plans;
 mod query;
 mod reveal;

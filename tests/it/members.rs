@@ -304,6 +304,32 @@ fn one_idempotency_key_for_two_users_or_sessions_is_no_repeat() {
 }
 
 #[test]
+fn what_is_made_for_a_user_who_is_being_deleted_goes_with_the_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let owner = owner(&server);
+    for round in 0..4 {
+        let leaving = id(&owner.ok("POST", "/v1/users", &json!({"login": format!("leaving-{round}")})));
+        let path = format!("/v1/users/{leaving}");
+        let made = std::thread::scope(|scope| {
+            let make = |number: usize| {
+                let body = json!({"name": format!("key {number}"), "owner": leaving, "permissions": []});
+                let owner = &owner;
+                scope.spawn(move || owner.status("POST", "/v1/api-keys", &body))
+            };
+            let some: Vec<_> = (0..12).map(make).collect();
+            let deleted = scope.spawn(|| owner.status("DELETE", &path, &Value::Null));
+            let more: Vec<_> = (12..24).map(make).collect();
+            assert_eq!(deleted.join().unwrap(), 204);
+            some.into_iter().chain(more).map(|made| made.join().unwrap()).filter(|status| *status == 201).count()
+        });
+        let all = owner.ok("GET", "/v1/credentials?kind=api_key&show=all&limit=200", &Value::Null);
+        let of_user = all["data"].as_array().unwrap().iter().filter(|key| key["owner"] == leaving.as_str() && key["state"] != "deleted").count();
+        assert_eq!(of_user, 0, "of {made} that were made");
+    }
+}
+
+#[test]
 fn members_are_seen_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), "");

@@ -122,3 +122,33 @@ async fn however_many_change_one_thing_at_once_each_of_them_has_its_turn() {
     assert!(all.iter().all(|done| matches!(done, Ok(true))));
     assert_eq!(bench.vault.views().thing(key).unwrap().content_version, Version(101));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deletion_that_was_cut_short_left_of_a_user_is_taken_away_at_the_next_look() {
+    let bench = VaultBench::new().await;
+    let profile = user::Profile { login: "eve".into(), name: "Eve".into(), email: None, roles: Vec::new() };
+    let mut eve = StreamId::default();
+    let made = bench.execute(|given| {
+        let plan = plans::create_user(given, &bench.owner, profile.clone(), None)?;
+        eve = plan.writes[0].stream;
+        Ok(plan)
+    });
+    made.await.unwrap();
+    // The key is made after the deletion was decided, and before it is written.
+    let mut key = StreamId::default();
+    let deleted = bench.execute(|given| {
+        let plan = plans::delete_user(given, &bench.owner, eve, None)?;
+        let of_eve = Grant { owner: Some(eve), ..grant("late", &[], Some("late")) };
+        let late = make(&bench, &bench.owner, of_eve);
+        key = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(late)).unwrap();
+        Ok(plan)
+    });
+    deleted.await.unwrap();
+    assert!(bench.vault.views().thing(key).unwrap().state.bearer().is_some(), "it outlived its user");
+    bench.vault.remove_leftovers().await.unwrap();
+    assert!(bench.vault.views().thing(key).unwrap().state.bearer().is_none());
+    make(&bench, &bench.owner, grant("another", &[], Some("late"))).await.expect("its name is free");
+    let position = bench.vault.views().position();
+    bench.vault.remove_leftovers().await.unwrap();
+    assert_eq!(bench.vault.views().position(), position, "there is nothing left");
+}

@@ -225,7 +225,7 @@ pub(super) async fn delete(caller: Caller, Named(id): Named<String>) -> Result<R
     let (id, expected) = (named(&caller, &id)?, caller.if_match()?);
     let route = format!("users/delete/{id}");
     let command = caller.command(meta, &route, &[])?;
-    let done = caller.vault.execute(&command, |given| plans::delete_user(given, &caller.principal, id, expected)).await?;
+    let done = caller.vault.delete_user(&command, id, expected).await?;
     Ok(super::gone(&done))
 }
 

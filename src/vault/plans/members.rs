@@ -87,15 +87,27 @@ pub fn delete_user(given: &Given<'_>, by: &Principal, id: StreamId, expected: Op
     let guards = another_owner(given, by.tenant, id, live)?;
     let mut plan = user::decide(subject(given.views, id), user_state(entry)?, user::Command::Delete)?.map(AnyEvent::from);
     plan.guards.extend(guards);
-    for kind in [Kind::Session, Kind::UserApplication, Kind::ProviderKey, Kind::ApiKey] {
-        for (of, entry) in given.views.owned(id, kind).filter(|(_, entry)| !has_ended(given, live, entry)) {
-            plan = plan.and(remove_owned(given, of, entry)?);
-            if plan.writes.len() > MAX_CASCADE {
-                return Err(Refusal::Limit { what: "things that are deleted together with a user", limit: MAX_CASCADE as u64 });
-            }
+    for (of, entry) in owned(given, id, live) {
+        plan = plan.and(remove_owned(given, of, entry)?);
+        if plan.writes.len() > MAX_CASCADE {
+            return Err(Refusal::Limit { what: "things that are deleted together with a user", limit: MAX_CASCADE as u64 });
         }
     }
     Ok(plan)
+}
+
+/// What is left of a user that has gone, some of it where it is much; nothing of one that is there.
+pub fn remove_left(given: &Given<'_>, tenant: TenantId, id: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
+    let user::State::Deleted { last, .. } = user_state(thing(given, tenant, id, Kind::User)?)? else { return Ok(Plan::nothing()) };
+    let mut some = owned(given, id, last).take(MAX_CASCADE);
+    some.try_fold(Plan::nothing(), |plan, (of, entry)| Ok(plan.and(remove_owned(given, of, entry)?)))
+}
+
+/// What goes with a user.
+fn owned<'a>(given: &'a Given<'_>, id: StreamId, user: &'a User) -> impl Iterator<Item = (StreamId, &'a Entry)> {
+    let kinds = [Kind::Session, Kind::UserApplication, Kind::ProviderKey, Kind::ApiKey].into_iter();
+    let all = kinds.flat_map(move |kind| given.views.owned(id, kind));
+    all.map(|(of, entry)| (of, &**entry)).filter(move |(_, entry)| !has_ended(given, user, entry))
 }
 
 /// Whether a session has ended by itself, or by its user's sign-out: there may be any number of them.

@@ -11,7 +11,7 @@ pub use credentials::{
     update_api_client, update_api_key, update_application, write_provider_keys,
 };
 pub use members::{
-    create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session,
+    create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session, remove_left,
     rename_organization, set_password, set_suspended, sign_out, update_role, update_user,
 };
 pub use secrets::{finish_rotation, may_touch, note_reveal, on_secret, rotate, take_back_rotation};
