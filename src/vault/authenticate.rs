@@ -9,6 +9,10 @@ use crate::kernel::{Moment, Permission, PermissionSet, Position, Refusal, Stream
 use crate::seal::{derive, jwt};
 use crate::views::{Entry, Views};
 
+/// How far ahead a token may have been made, in milliseconds. One that was made further ahead was made while the clock had leapt: it would live
+/// until that time has come.
+const AHEAD: i64 = 3_600_000;
+
 /// Why a credential that exists opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -102,7 +106,8 @@ impl Vault {
         let bearer = entry.state.bearer().ok_or(Refusal::NotFound)?;
         let stands = bearer.issued.secret(secret, now).is_some() && bearer.issued.accepts(token, Position(claims.pos));
         let ours = claims.iss == self.keyring.vault().to_string() && claims.purpose == purpose;
-        if !ours || !stands || claims.exp.saturating_mul(1000) <= now.millis() {
+        let (begun, over) = (claims.iat.saturating_mul(1000) <= now.millis().saturating_add(AHEAD), claims.exp.saturating_mul(1000) <= now.millis());
+        if !ours || !stands || !begun || over {
             return Err(Refusal::NotFound);
         }
         let scope = claims.scope.as_deref().map(|scope| {

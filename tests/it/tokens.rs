@@ -199,6 +199,25 @@ async fn tokens_that_are_not_ours_or_over_open_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_made_while_the_clock_was_ahead_does_not_live_until_that_time_has_come() {
+    let bench = VaultBench::new().await;
+    let vault = &bench.vault;
+    let (id, secret, _) = api_client(&bench, &[]).await;
+    let day = 24 * 3_600_000;
+    bench.clock.leap(30 * day);
+    let client = prove(vault, &id.to_string(), &secret).await.unwrap();
+    let (access, refresh) = (mint(vault, &client, Use::Access), mint(vault, &client, Use::Refresh));
+    assert!(vault.authenticate(&access).is_ok());
+    bench.clock.leap(-30 * day);
+    assert!(vault.authenticate(&access).is_err(), "it would live for a month");
+    assert!(vault.take_refresh_token(&refresh, Some(id), Meta::default()).await.is_err());
+    // A clock that is put right by a little ends nothing.
+    let access = mint(vault, &client, Use::Access);
+    bench.clock.leap(-60_000);
+    assert!(vault.authenticate(&access).is_ok());
+}
+
+#[tokio::test]
 async fn an_access_token_ends_with_the_overlap_of_its_secret() {
     let bench = VaultBench::new().await;
     let (id, secret, _) = api_client(&bench, &[]).await;
