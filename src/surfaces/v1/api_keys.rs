@@ -10,8 +10,8 @@ use super::caller::{Caller, Change, Named, Repeatable, answer};
 use super::credentials::{IssuedEntry, lens_of};
 use super::gone;
 use super::listing::{self, Page, Paged, find};
-use crate::credentials::api_key::{Changes, Grant, State};
-use crate::credentials::{AnyState, Kind, To};
+use crate::credentials::api_key::{ApiKey, Changes, Grant, State};
+use crate::credentials::{AnyState, Kind, To, organization};
 use crate::kernel::{Moment, Permission, Refusal, Secret, StreamId};
 use crate::vault::{Given, plans};
 use crate::views::{Entry, Views};
@@ -136,6 +136,12 @@ pub(super) struct ApiKeyChanges {
     expires_at: Option<To<Moment>>,
 }
 
+/// The organisations that a key serves; those that were deleted are left out.
+pub(super) fn organizations(views: &Views, key: &ApiKey) -> Vec<String> {
+    let there = |id: &StreamId| views.thing(*id).is_some_and(|entry| matches!(entry.state, AnyState::Organization(organization::State::Live(_))));
+    key.more().organizations.iter().filter(|id| there(id)).map(ToString::to_string).collect()
+}
+
 /// A key as it is shown.
 pub(super) fn view(caller: &Caller, past: bool, views: &Views, id: StreamId, entry: &Entry) -> Option<ApiKeyView> {
     let AnyState::ApiKey(State::Live(live)) = &entry.state else { return None };
@@ -146,7 +152,7 @@ pub(super) fn view(caller: &Caller, past: bool, views: &Views, id: StreamId, ent
         owner: live.owner.map(|owner| owner.to_string()),
         permissions: live.permits.names(),
         emails: live.more().emails.clone(),
-        organizations: live.more().organizations.iter().map(ToString::to_string).collect(),
+        organizations: organizations(views, live),
         labels: live.more().labels.clone(),
         dns_name: live.more().dns_name.clone(),
         app_ids: live.more().app_ids.clone(),

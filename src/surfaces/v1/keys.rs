@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::api_keys::organizations;
 use super::caller::{Caller, answer};
 use crate::credentials::AnyState;
 use crate::credentials::api_key::State;
@@ -144,7 +145,7 @@ fn key(views: &Views, id: StreamId, secret: SecretId) -> Option<KeyShown> {
         name: live.name.to_string(),
         owner: live.owner.map(|owner| Owner { id: owner.to_string(), login: login(owner) }),
         permissions: own.chain(live.permits.foreign.iter().cloned()).collect(),
-        organizations: live.more().organizations.iter().map(ToString::to_string).collect(),
+        organizations: organizations(views, live),
         labels: live.more().labels.clone(),
         blocked: live.blocked,
         expires_at: live.expires_at.map(|at| at.to_string()),
