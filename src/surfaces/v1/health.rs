@@ -2,12 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Front;
 use crate::web::problem::Problem;
+
+/// An answer is of now: nothing between keeps it.
+const NOW: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -29,15 +33,15 @@ pub(super) struct Ready {
 
 /// Whether the process answers
 #[utoipa::path(get, path = "/v1/health/live", operation_id = "health_live", tag = "Health", security(()), responses((status = 200, body = Live)))]
-pub(super) async fn live() -> Json<Live> {
-    Json(Live { status: "live" })
+pub(super) async fn live() -> impl IntoResponse {
+    (NOW, Json(Live { status: "live" }))
 }
 
 /// Whether commands are taken
 #[utoipa::path(get, path = "/v1/health/ready", operation_id = "health_ready", tag = "Health", security(()), responses((status = 200, body = Ready), (status = 503, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<Json<Ready>, Problem> {
+pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<impl IntoResponse, Problem> {
     match vault.failure() {
-        None => Ok(Json(Ready { status: "ready", position: vault.views().position().0 })),
+        None => Ok((NOW, Json(Ready { status: "ready", position: vault.views().position().0 }))),
         Some(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "no commands are taken; the log of the process says why")),
     }
 }
