@@ -129,7 +129,7 @@ async fn live_is_replay(life: &mut Life) {
         catch_up(&mut folded, &mut tree, &*reading.log, &opener, end, &|_| ()).await.unwrap();
         assert_eq!((folded.position(), tree.size()), (end, end.0));
         match noted.get(&end) {
-            Some(live) => assert!(folded == ***live && hash(vault, &folded) == hash(vault, live), "the replay differs at {end}"),
+            Some(then) => assert!(folded == ***then && hash(vault, &folded) == hash(vault, then), "the replay differs at {end}"),
             None => assert!(folded == *vault.views_at(end).await.unwrap().unwrap(), "a look back differs at {end}"),
         }
     }

@@ -73,7 +73,7 @@ fn api1_broken_object_level_authorization() {
     assert_eq!(list(&format!("/v1/events?stream={connection}"))["data"], json!([]));
     assert_eq!(list(&format!("/v1/events?actor={key_id}"))["data"], json!([]));
     assert_eq!(list(&format!("/api-keys?token={}", key.token)), json!([]));
-    assert_eq!(list(&format!("/v1/credentials?app=app&show=all"))["data"], json!([]));
+    assert_eq!(list("/v1/credentials?app=app&show=all")["data"], json!([]));
     let form = |path: &str, token: &str| acme.call("POST", path).form(&[("token", token)]).send().unwrap();
     assert_eq!(form("/v1/oauth/introspect", &of_victim.token).json::<Value>().unwrap(), json!({"active": false}));
     assert_eq!(form("/v1/oauth/revoke", &of_victim.token).status(), 200);
