@@ -1,7 +1,7 @@
 //! Connections, in the order of their life.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
@@ -164,6 +164,7 @@ pub(super) async fn delete(caller: Caller, Named((api, service)): Service) -> Re
     let done = caller.vault.execute(&command, decide).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert("keyledger-position", HeaderValue::from(done.views.position().0));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 

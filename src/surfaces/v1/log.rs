@@ -1,7 +1,7 @@
 //! The log itself: what can be said of a position without any secret, and the clock it writes by.
 
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -76,8 +76,8 @@ pub(super) async fn state(caller: Caller) -> Result<Response, Problem> {
 ///
 /// After the wall clock leapt ahead by more than an hour, nothing is written until an operator says that it is right. Needs `vault:operate`.
 #[utoipa::path(post, path = "/v1/log/clock", operation_id = "log_confirm_clock", tag = "Log", responses((status = 204, description = "Confirmed"), Errors))]
-pub(super) async fn confirm_clock(caller: Caller) -> Result<StatusCode, Problem> {
+pub(super) async fn confirm_clock(caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::VaultOperate)?;
     caller.vault.confirm_clock().await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response())
 }

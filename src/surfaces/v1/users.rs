@@ -285,7 +285,7 @@ pub(super) async fn unlock(caller: Caller, Named(id): Named<String>) -> Result<R
     let AnyState::User(State::Live(user)) = &entry.state else { return Err(Refusal::NotFound.into()) };
     let tried = caller.vault.tried("login", &user.profile.login);
     caller.vault.clear_attempts(&caller.principal, meta, tried, id).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response())
 }
 
 impl Caller {
