@@ -4,7 +4,7 @@ use keyledger::credentials::api_key::{Changes, Grant};
 use keyledger::credentials::{Meta, application, user};
 use keyledger::kernel::*;
 use keyledger::vault::access::Principal;
-use keyledger::vault::{Given, VaultError, plans};
+use keyledger::vault::{Command, Given, VaultError, plans};
 
 use crate::vault_bench::VaultBench;
 
@@ -151,4 +151,27 @@ async fn what_a_deletion_that_was_cut_short_left_of_a_user_is_taken_away_at_the_
     let position = bench.vault.views().position();
     bench.vault.remove_leftovers().await.unwrap();
     assert_eq!(bench.vault.views().position(), position, "there is nothing left");
+}
+
+#[tokio::test]
+async fn a_user_with_more_than_fits_into_one_block_goes_with_all_of_it() {
+    let bench = VaultBench::new().await;
+    let profile = user::Profile { login: "eve".into(), name: "Eve".into(), email: None, roles: Vec::new() };
+    let mut eve = StreamId::default();
+    let made = bench.execute(|given| {
+        let plan = plans::create_user(given, &bench.owner, profile.clone(), None)?;
+        eve = plan.writes[0].stream;
+        Ok(plan)
+    });
+    made.await.unwrap();
+    let mut keys = Vec::new();
+    for number in 0..1010 {
+        let of_eve = Grant { owner: Some(eve), ..grant("key", &[], Some(&format!("dns-{number}"))) };
+        keys.push(make(&bench, &bench.owner, of_eve).await.unwrap());
+    }
+    // As long as a client may say who it is.
+    let meta = Meta { agent: Some("x".repeat(256)), ip: Some("2001:db8::ffff:ffff:ffff".into()), ..Meta::default() };
+    bench.vault.delete_user(&Command { principal: &bench.owner, meta, idempotency: None }, eve, None).await.unwrap();
+    let views = bench.vault.views();
+    assert!(keys.into_iter().all(|key| views.thing(key).unwrap().state.bearer().is_none()));
 }

@@ -9,8 +9,8 @@ use crate::vault::access::Principal;
 use crate::vault::execute::Given;
 use crate::views::Entry;
 
-/// The most things that go together with a user.
-const MAX_CASCADE: usize = 1000;
+/// The most things that are removed at once: as many as fit into one block, whatever their headers say.
+const AT_ONCE: usize = 500;
 
 fn user_state(entry: &Entry) -> Result<&user::State, Refusal> {
     match &entry.state {
@@ -78,7 +78,8 @@ pub fn sign_out(given: &Given<'_>, by: &Principal, id: StreamId) -> Result<Plan<
     Ok(user::decide(subject(given.views, id), user_state(entry)?, user::Command::SignOut)?.map(AnyEvent::from))
 }
 
-/// A user goes, and what acts as the user or is the user's goes with it: sessions, applications, provider keys, API keys.
+/// A user goes, and what acts as the user or is the user's goes with it: sessions, applications, provider keys, API keys. Where that is much, some
+/// is left (see [`remove_left`]): it opens nothing without its user.
 pub fn delete_user(given: &Given<'_>, by: &Principal, id: StreamId, expected: Option<Version>) -> Result<Plan<AnyEvent>, Refusal> {
     let entry = thing(given, by.tenant, id, Kind::User)?;
     let live = live_user(entry)?;
@@ -87,20 +88,13 @@ pub fn delete_user(given: &Given<'_>, by: &Principal, id: StreamId, expected: Op
     let guards = another_owner(given, by.tenant, id, live)?;
     let mut plan = user::decide(subject(given.views, id), user_state(entry)?, user::Command::Delete)?.map(AnyEvent::from);
     plan.guards.extend(guards);
-    for (of, entry) in owned(given, id, live) {
-        plan = plan.and(remove_owned(given, of, entry)?);
-        if plan.writes.len() > MAX_CASCADE {
-            return Err(Refusal::Limit { what: "things that are deleted together with a user", limit: MAX_CASCADE as u64 });
-        }
-    }
-    Ok(plan)
+    owned(given, id, live).take(AT_ONCE).try_fold(plan, |plan, (of, entry)| Ok(plan.and(remove_owned(given, of, entry)?)))
 }
 
 /// What is left of a user that has gone, some of it where it is much; nothing of one that is there.
 pub fn remove_left(given: &Given<'_>, tenant: TenantId, id: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
     let user::State::Deleted { last, .. } = user_state(thing(given, tenant, id, Kind::User)?)? else { return Ok(Plan::nothing()) };
-    let mut some = owned(given, id, last).take(MAX_CASCADE);
-    some.try_fold(Plan::nothing(), |plan, (of, entry)| Ok(plan.and(remove_owned(given, of, entry)?)))
+    owned(given, id, last).take(AT_ONCE).try_fold(Plan::nothing(), |plan, (of, entry)| Ok(plan.and(remove_owned(given, of, entry)?)))
 }
 
 /// What goes with a user.
