@@ -5,6 +5,7 @@ mod api_keys;
 mod call;
 mod connections;
 mod openapi;
+mod params;
 mod provider_keys;
 mod user_applications;
 mod v1;

@@ -9,3 +9,4 @@ pub mod limits;
 pub mod page;
 pub mod problem;
 mod strict;
+pub mod trouble;

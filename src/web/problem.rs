@@ -11,8 +11,8 @@ use super::body::BodyError;
 use super::caller::HeaderError;
 use super::limits::RETRY_AFTER;
 use super::page::PageError;
+use super::trouble::Trouble;
 use crate::kernel::Refusal;
-use crate::log::SubmitError;
 use crate::vault::VaultError;
 
 /// An error answer.
@@ -150,24 +150,18 @@ impl From<Refusal> for Problem {
 
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Refused(refusal) => refusal.into(),
-            VaultError::Submit(SubmitError::Busy) => Self::busy(),
-            VaultError::Submit(SubmitError::TooLarge { .. }) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "larger than one block of the log"),
-            VaultError::Submit(SubmitError::ClockLeapt) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "clock-leapt", error.to_string()),
-            error if error.is_read_only() => {
-                tracing::error!(%error, "the vault takes no writes");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", "the vault takes no writes; nothing was written")
-            }
-            VaultError::Submit(SubmitError::Unknown(cause)) => {
-                tracing::error!(%cause, "a write of unknown outcome");
-                let detail = "it is unknown whether this was written: look before trying again";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unknown-outcome", detail)
-            }
-            other => {
-                tracing::error!(error = %other, "a request failed");
-                Self::internal()
-            }
+        let trouble = Trouble::from(error);
+        let word = match &trouble {
+            Trouble::TooLarge => "too-large",
+            Trouble::ClockLeapt => "clock-leapt",
+            Trouble::ReadOnly => "read-only",
+            Trouble::Unknown => "unknown-outcome",
+            Trouble::Refused(_) | Trouble::Busy | Trouble::Internal => "internal",
+        };
+        match trouble {
+            Trouble::Refused(refusal) => refusal.into(),
+            Trouble::Busy => Self::busy(),
+            other => Self::new(other.status(), word, other.text()),
         }
     }
 }

@@ -7,11 +7,11 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::kernel::Refusal;
-use crate::log::SubmitError;
 use crate::vault::VaultError;
 use crate::web::body::BodyError;
 use crate::web::caller::HeaderError;
 use crate::web::limits::RETRY_AFTER;
+use crate::web::trouble::Trouble;
 
 /// An error answer, as the vendor's clients read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -179,23 +179,11 @@ impl From<Refusal> for Problem {
 
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Refused(refusal) => refusal.into(),
-            VaultError::Submit(SubmitError::Busy) => Self::busy(),
-            VaultError::Submit(SubmitError::TooLarge { .. }) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, BAD_REQUEST, "larger than one block of the log"),
-            error if error.is_read_only() => {
-                tracing::error!(%error, "the vault takes no writes");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, GENERAL_ERROR, "the vault takes no writes; nothing was written")
-            }
-            VaultError::Submit(SubmitError::Unknown(cause)) => {
-                tracing::error!(%cause, "a write of unknown outcome");
-                let text = "it is unknown whether this was written: look before trying again";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, GENERAL_ERROR, text)
-            }
-            other => {
-                tracing::error!(error = %other, "a request failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, GENERAL_ERROR, "the vault's log says more")
-            }
+        match Trouble::from(error) {
+            Trouble::Refused(refusal) => refusal.into(),
+            Trouble::Busy => Self::busy(),
+            Trouble::TooLarge => Self::new(Trouble::TooLarge.status(), BAD_REQUEST, Trouble::TooLarge.text()),
+            other => Self::new(other.status(), GENERAL_ERROR, other.text()),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use utoipa::IntoParams;
 
+pub(super) use super::super::params::{Change, Repeatable};
+
 /// Which keys, and which of their members.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -25,25 +27,4 @@ pub(super) struct Listed {
     as_of: Option<String>,
     /// Wait until the log has reached this position; 503 when it does not within five seconds.
     min_position: Option<u64>,
-}
-
-/// A command that may be sent again.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(super) struct Repeatable {
-    /// The same key within 24 hours carries the command out once, and gives its answer again; with another request it is refused.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
-}
-
-/// A change.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(super) struct Change {
-    /// The `ETag` of the version that was seen; another one is 412.
-    #[param(rename = "If-Match")]
-    if_match: Option<String>,
-    /// The same key within 24 hours carries the command out once, and gives its answer again; with another request it is refused.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
 }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::kernel::Refusal;
-use crate::log::SubmitError;
 use crate::vault::VaultError;
 use crate::web::body::BodyError;
 use crate::web::caller::HeaderError;
 use crate::web::page::PageError;
+use crate::web::trouble::Trouble;
 
 /// An error answer, as the vendor's clients read it.
 #[derive(Serialize, ToSchema)]
@@ -157,23 +157,17 @@ impl From<VaultError> for Problem {
 
 impl From<&VaultError> for Problem {
     fn from(error: &VaultError) -> Self {
-        match error {
-            VaultError::Refused(refusal) => refusal.clone().into(),
-            VaultError::Submit(SubmitError::Busy) => Self::busy(),
-            VaultError::Submit(SubmitError::TooLarge { .. }) => Self::invalid("larger than one block of the log"),
-            error if error.is_read_only() => {
-                tracing::error!(%error, "the vault takes no writes");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Read only", "The vault takes no writes; nothing was written")
-            }
-            VaultError::Submit(SubmitError::Unknown(cause)) => {
-                tracing::error!(%cause, "a write of unknown outcome");
-                let detail = "It is unknown whether this was written: look before trying again";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UnknownOutcomeError", "Outcome unknown", detail)
-            }
-            other => {
-                tracing::error!(error = %other, "a request failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error", "The vault's log says more")
-            }
+        let trouble = Trouble::from(error);
+        let (name, message) = match &trouble {
+            Trouble::Unknown => ("UnknownOutcomeError", "Outcome unknown"),
+            Trouble::Internal => ("InternalServerError", "Internal Server Error"),
+            _ => ("ServiceUnavailableError", "Read only"),
+        };
+        match trouble {
+            Trouble::Refused(refusal) => refusal.into(),
+            Trouble::Busy => Self::busy(),
+            Trouble::TooLarge => Self::invalid(Trouble::TooLarge.text()),
+            other => Self::new(other.status(), name, message, other.text()),
         }
     }
 }

@@ -6,11 +6,11 @@ use axum::response::{IntoResponse, Response};
 use utoipa::IntoResponses;
 
 use crate::kernel::Refusal;
-use crate::log::SubmitError;
 use crate::vault::VaultError;
 use crate::web::body::BodyError;
 use crate::web::caller::HeaderError;
 use crate::web::limits::RETRY_AFTER;
+use crate::web::trouble::Trouble;
 
 /// The errors that the surface's routes answer with, each a JSON string.
 #[derive(IntoResponses)]
@@ -115,22 +115,10 @@ impl From<Refusal> for Problem {
 
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Refused(refusal) => refusal.into(),
-            VaultError::Submit(SubmitError::Busy) => Self::busy(),
-            VaultError::Submit(SubmitError::TooLarge { .. }) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "larger than one block of the log"),
-            error if error.is_read_only() => {
-                tracing::error!(%error, "the vault takes no writes");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the vault takes no writes; nothing was written")
-            }
-            VaultError::Submit(SubmitError::Unknown(cause)) => {
-                tracing::error!(%cause, "a write of unknown outcome");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "it is unknown whether this was written: look before trying again")
-            }
-            other => {
-                tracing::error!(error = %other, "a request failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the vault's log says more")
-            }
+        match Trouble::from(error) {
+            Trouble::Refused(refusal) => refusal.into(),
+            Trouble::Busy => Self::busy(),
+            other => Self::new(other.status(), other.text()),
         }
     }
 }

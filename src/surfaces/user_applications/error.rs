@@ -7,11 +7,11 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::kernel::Refusal;
-use crate::log::SubmitError;
 use crate::vault::{Rejected, VaultError};
 use crate::web::body::BodyError;
 use crate::web::caller::HeaderError;
 use crate::web::limits::RETRY_AFTER;
+use crate::web::trouble::Trouble;
 
 /// An error answer, as the vendor's clients read it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -169,26 +169,16 @@ impl From<Refusal> for Problem {
 
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Refused(refusal) => refusal.into(),
-            VaultError::Submit(SubmitError::Busy) => Self::busy(),
-            VaultError::Submit(SubmitError::TooLarge { .. }) => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Bad request", "larger than one block of the log".to_owned())
-            }
-            error if error.is_read_only() => {
-                tracing::error!(%error, "the vault takes no writes");
-                let details = "the vault takes no writes; nothing was written";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Please try again in few minutes.", details.to_owned())
-            }
-            VaultError::Submit(SubmitError::Unknown(cause)) => {
-                tracing::error!(%cause, "a write of unknown outcome");
-                let details = "it is unknown whether this was written: look before trying again";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong.", details.to_owned())
-            }
-            other => {
-                tracing::error!(error = %other, "a request failed");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong.", "the vault's log says more".to_owned())
-            }
+        let trouble = Trouble::from(error);
+        let message = match &trouble {
+            Trouble::TooLarge => "Bad request",
+            Trouble::Unknown | Trouble::Internal => "Something went wrong.",
+            _ => "Please try again in few minutes.",
+        };
+        match trouble {
+            Trouble::Refused(refusal) => refusal.into(),
+            Trouble::Busy => Self::busy(),
+            other => Self::new(other.status(), message, other.text().to_owned()),
         }
     }
 }

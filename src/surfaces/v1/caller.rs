@@ -11,9 +11,9 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use utoipa::IntoParams;
 
 use super::super::call::{Call, Fault, named};
+pub(super) use super::super::params::{Change, Repeatable};
 use super::Front;
 use crate::kernel::{Position, StreamId};
 use crate::vault::plans;
@@ -95,29 +95,6 @@ impl Caller {
     pub async fn views(&self, _: &Params) -> Result<Arc<Views>, Problem> {
         Ok(self.0.views().await?)
     }
-}
-
-/// The headers of a change.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "documents the headers that `Caller` reads")]
-pub(super) struct Change {
-    /// The `ETag` of the version that was seen; another one is 412.
-    #[param(rename = "If-Match")]
-    if_match: Option<String>,
-    /// The same key within 24 hours carries the command out once; with another request it is refused.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
-}
-
-/// The header of a command that may be sent again.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "documents the headers that `Caller` reads")]
-pub(super) struct Repeatable {
-    /// The same key within 24 hours carries the command out once, and gives its answer again; with another request it is refused.
-    #[param(rename = "Idempotency-Key")]
-    idempotency_key: Option<String>,
 }
 
 /// The parameters of a query.

@@ -3,24 +3,13 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
+pub(super) use super::super::params::AsOfParam as AsOfParams;
 use super::caller::{Caller, answer};
 use crate::kernel::Permission;
 use crate::kernel::Position;
 use crate::web::problem::{Errors, Problem};
-
-/// The point in time that a read asks for.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "documents the parameters that `Caller::params` reads")]
-pub(super) struct AsOfParams {
-    /// As it was at this position, or just before this instant. Needs `history:read`.
-    #[param(example = "2026-05-04T14:05:00Z")]
-    as_of: Option<String>,
-    /// Wait until the log has reached this position; 503 when it does not within five seconds.
-    min_position: Option<u64>,
-}
 
 /// The state of the vault at a position.
 #[derive(Serialize, ToSchema)]
