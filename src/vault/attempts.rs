@@ -91,11 +91,14 @@ impl Attempts {
 
     /// Takes note that a request was denied.
     pub fn denied(&self, principal: &Principal, permission: Permission, now: Moment) {
+        self.add_denials((principal.tenant, principal.id, permission), 1, now);
+    }
+
+    fn add_denials(&self, key: (TenantId, StreamId, Permission), count: u64, last: Moment) {
         let mut table = self.table();
-        let key = (principal.tenant, principal.id, permission);
         if table.denied.len() < MAX_DENIED || table.denied.contains_key(&key) {
-            let denied = table.denied.entry(key).or_insert((0, now));
-            *denied = (denied.0 + 1, now);
+            let denied = table.denied.entry(key).or_insert((0, last));
+            *denied = (denied.0.saturating_add(count), denied.1.max(last));
         }
     }
 
@@ -240,7 +243,7 @@ impl Vault {
         self.note_attempts(tenant, Event::Failed { failures }, None).await;
     }
 
-    /// Writes the denials that wait.
+    /// Writes the denials that wait. What cannot be written is kept for the next time.
     pub async fn write_denials(&self) {
         let denied = std::mem::take(&mut self.attempts.table().denied);
         let mut by_tenant: BTreeMap<TenantId, Vec<Denial>> = BTreeMap::new();
@@ -249,20 +252,29 @@ impl Vault {
         }
         for (tenant, denials) in by_tenant {
             for denials in denials.chunks(MAX_TOLD) {
-                self.note_attempts(tenant, Event::Denied { denials: denials.to_vec() }, None).await;
+                if self.note_attempts(tenant, Event::Denied { denials: denials.to_vec() }, None).await {
+                    continue;
+                }
+                for Denial { principal, permission, count, last } in denials {
+                    if let Some(permission) = Permission::named(permission) {
+                        self.attempts.add_denials((tenant, *principal, permission), *count, *last);
+                    }
+                }
             }
         }
     }
 
-    async fn note_attempts(&self, tenant: TenantId, event: Event, meta: Option<&Meta>) {
+    /// Whether it was written.
+    async fn note_attempts(&self, tenant: TenantId, event: Event, meta: Option<&Meta>) -> bool {
         let principal = Principal::vault(tenant);
         let meta = Meta { rule: Some("attempts".into()), ..meta.cloned().unwrap_or_default() };
         let command = Command { principal: &principal, meta, idempotency: None };
         let written = self.execute(&command, |given| Ok::<_, Refusal>(observed(given, tenant, event.clone()))).await;
-        if let Err(error) = written {
+        if let Err(error) = &written {
             // In memory it counts all the same.
             tracing::warn!(%error, "what a door refused could not be written");
         }
+        written.is_ok()
     }
 }
 

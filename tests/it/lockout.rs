@@ -108,6 +108,24 @@ async fn what_others_failed_at_is_told_together_and_nobody_waits_for_each_of_the
 }
 
 #[tokio::test]
+async fn denials_that_could_not_be_written_are_told_the_next_time() {
+    let bench = VaultBench::new().await;
+    let nobody = keyledger::vault::access::Principal { holds: Vec::new(), ..bench.owner.clone() };
+    let denied = || bench.vault.note_denied(&nobody, &Refusal::Forbidden { permission: Permission::UsersWrite.name() });
+    denied();
+    bench.clock.leap(3 * 3_600_000);
+    bench.vault.write_denials().await;
+    assert!(bench.vault.views().attempts_stream(bench.owner.tenant).is_none(), "nothing is written while the clock has leapt");
+    denied();
+    bench.vault.confirm_clock().await;
+    bench.vault.write_denials().await;
+    let kind = Some("attempts".into());
+    let filter = keyledger::vault::Filter { kind, to: bench.vault.views().position(), ..keyledger::vault::Filter::default() };
+    let found = bench.vault.events(&bench.owner, &filter, 1).await.unwrap();
+    assert_eq!(found.events[0].facts["denied"]["denials"][0]["count"], 2);
+}
+
+#[tokio::test]
 async fn an_unknown_tenant_is_like_an_unknown_login_and_the_events_name_no_name() {
     let bench = with_ann().await;
     for number in 0..4 {
