@@ -330,6 +330,21 @@ fn what_is_made_for_a_user_who_is_being_deleted_goes_with_the_user() {
 }
 
 #[test]
+fn more_roles_than_anything_may_have_are_not_looked_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "");
+    let owner = owner(&server);
+    for (path, member) in [("/v1/users", "login"), ("/v1/applications", "name")] {
+        // Each look-up by name goes over all roles of the tenant.
+        for (count, pointer) in [(64, "#/roles/0"), (65, "#/roles")] {
+            let answer = owner.send("POST", path, &json!({member: "many", "roles": vec!["no such role"; count]}));
+            assert_eq!(answer.status(), 400);
+            assert_eq!(answer.json::<Value>().unwrap()["errors"][0]["pointer"], pointer);
+        }
+    }
+}
+
+#[test]
 fn members_are_seen_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), "");

@@ -6,6 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Params, answer, cursor};
 use crate::credentials::Kind;
+use crate::credentials::user::MAX_ROLES;
 use crate::kernel::{Permission, Position, Refusal, RoleRef, StreamId, TenantId};
 use crate::views::{Entry, Views};
 use crate::web::problem::Problem;
@@ -73,8 +74,11 @@ pub(super) fn find<'a>(views: &'a Views, tenant: TenantId, id: &str, kind: Kind)
     Ok((id, entry))
 }
 
-/// Roles of a request, each by name or id.
+/// Roles of a request, each by name or id. No more are looked up than anything may have: each name is sought among all roles of the tenant.
 pub(super) fn roles(views: &Views, tenant: TenantId, given: &[String]) -> Result<Vec<RoleRef>, Refusal> {
+    if given.len() > MAX_ROLES {
+        return Err(Refusal::invalid("roles", format!("takes at most {MAX_ROLES} roles")));
+    }
     let named = |text: &String| {
         let by_id = text.parse().ok().filter(|role: &RoleRef| views.role(tenant, *role).is_some());
         by_id.or_else(|| {
