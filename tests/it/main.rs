@@ -10,6 +10,7 @@ mod api_keys;
 mod api_keys_refused;
 mod canary;
 mod canary_issued;
+mod canary_presented;
 mod claims;
 mod cli;
 mod cli_remote;
