@@ -8,13 +8,20 @@ mod running;
 
 use std::process::Command;
 
-use running::{Keyledger, PYTHON, run, source};
+use running::{Keyledger, PYTHON, UNIFY_FOLDER, run, source};
 use serde_json::{Value, json};
 
 #[test]
 fn apideck_unify_for_python() {
     let server = Keyledger::start(&[]);
     let text = run(Command::new(&*PYTHON).arg(source("apideck.py")).args([&server.base, &server.token]));
+    assert!(text.contains("all calls and errors are as the client expects"), "{text}");
+}
+
+#[test]
+fn apideck_unify_for_javascript() {
+    let server = Keyledger::start(&["--allow-egress", "127.0.0.0/8"]);
+    let text = run(Command::new("node").arg(source("unify.mjs")).arg(&*UNIFY_FOLDER).args([&server.base, &server.token]));
     assert!(text.contains("all calls and errors are as the client expects"), "{text}");
 }
 

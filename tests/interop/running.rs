@@ -44,16 +44,22 @@ pub static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     folder.join("bin/python")
 });
 
-/// The folder in which the pinned OAuth server is installed.
-pub static NODE_FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = scratch("interop-oauth");
+/// A folder with pinned packages for node.
+fn npm(name: &str) -> PathBuf {
+    let folder = scratch(&format!("interop-{name}"));
     std::fs::create_dir_all(&folder).unwrap();
-    for name in ["package.json", "package-lock.json", ".npmrc"] {
-        std::fs::copy(source("oauth").join(name), folder.join(name)).unwrap();
+    for file in ["package.json", "package-lock.json", ".npmrc"] {
+        std::fs::copy(source(name).join(file), folder.join(file)).unwrap();
     }
     run(Command::new("npm").arg("ci").current_dir(&folder));
     folder
-});
+}
+
+/// The folder in which the pinned OAuth server is installed.
+pub static NODE_FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm("oauth"));
+
+/// The folder in which Apideck's pinned client for JavaScript is installed.
+pub static UNIFY_FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm("unify"));
 
 /// Starts a server and reads the lines that it prints, through the one with its address.
 pub fn start(command: &mut Command) -> (Running, String, Vec<String>) {
