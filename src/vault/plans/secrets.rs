@@ -85,6 +85,8 @@ pub fn rotate(
 
 /// Earlier secrets stop now.
 pub fn finish_rotation(given: &Given<'_>, by: &Principal, id: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
+    let entry = given.views.thing(id).filter(|entry| entry.tenant == by.tenant).ok_or(Refusal::NotFound)?;
+    outranks(given, by, entry)?;
     on_secret(given, by.tenant, id, Command::FinishRotation)
 }
 
