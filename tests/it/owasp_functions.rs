@@ -50,7 +50,7 @@ fn api4_unrestricted_resource_consumption() {
     // Pages: each list that takes a limit takes no more than 200.
     for (template, methods) in document["paths"].as_object().unwrap() {
         let limited = methods["get"]["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "limit"));
-        if !limited || template.contains("{id}") {
+        if !limited || template.contains('{') {
             continue;
         }
         for (limit, status) in [("200", 200), ("201", 400), ("0", 400), ("-1", 400), ("99999999999999999999", 400), ("1e3", 400)] {
