@@ -2,9 +2,9 @@
 
 use super::Vault;
 use super::access::{Hold, Principal, Resource, authorize, holds};
-use crate::credentials::issued::{Known, SecretId, Token, TokenType};
+use crate::credentials::issued::{Issued, Known, KnownToken, SecretId, Token, TokenType};
 use crate::credentials::user::{self, User};
-use crate::credentials::{AnyState, Bearer, tenant};
+use crate::credentials::{AnyState, Bearer, Verifier, tenant};
 use crate::kernel::{Moment, Permission, PermissionSet, Position, Refusal, StreamId, TenantId};
 use crate::seal::{derive, jwt};
 use crate::views::{Entry, Views};
@@ -32,6 +32,15 @@ pub(super) struct Usable<'a> {
     pub entry: &'a Entry,
     pub bearer: Bearer<'a>,
     pub user: Option<&'a User>,
+}
+
+/// The id of the secret that is nobody's.
+const NOBODY: SecretId = SecretId([0; 12]);
+
+/// What is compared with a token that is not known: random bytes that no token hashes to.
+pub(super) fn nobody(key: [u8; 16], hash: [u8; 32]) -> Issued {
+    let token = KnownToken { id: NOBODY.to_string(), short: String::new(), verifier: Verifier::new(key, hash) };
+    Issued::first(vec![token], Moment::from_millis(0))
 }
 
 impl Vault {
@@ -74,12 +83,15 @@ impl Vault {
     /// all the same.
     pub(super) fn recognise<'a>(&self, views: &'a Views, token: &Token, now: Moment) -> Option<(StreamId, &'a Known)> {
         let hash = derive::token_verifier(&self.token_key.key, &token.id.to_string(), token.secret.expose());
-        let found = views.token(token.id).and_then(|id| {
-            let bearer = views.thing(id)?.state.bearer()?;
-            Some((id, bearer.issued.secret(token.id, now)?))
-        });
-        let verifier = found.map_or(&self.nobody, |(_, known)| &known.verifier);
+        let named = views.token(token.id);
+        // Of a token that is not known, the same way is gone, to a secret that is nobody's: time shall not tell the two apart.
+        let stream = named.unwrap_or_default();
+        let bearer = views.thing(stream).and_then(|entry| entry.state.bearer());
+        let nobodys = || self.nobody.secret(NOBODY, now);
+        let (known, nobody) = bearer.map_or_else(|| (None, nobodys()), |bearer| (bearer.issued.secret(token.id, now), None));
+        let verifier = known.or(nobody).or_else(nobodys).map(|compared| &compared.verifier)?;
         let right = verifier.matches(&hash) && verifier.key() == self.token_key.id;
+        let found = named.zip(known);
         found.filter(|(_, known)| right && known.kind == token.kind)
     }
 

@@ -34,7 +34,7 @@ pub use sessions::{LoggedIn, SESSION_SECONDS};
 pub use shred::MAX_SHREDDED;
 pub use tokens::{Client, For, Minted, REFRESH_SECONDS, Rejected};
 
-use crate::credentials::{FactsError, Verifier};
+use crate::credentials::FactsError;
 use crate::kernel::{Clock, KeyId, Random, Refusal, TenantId};
 use crate::keyring::{Keyring, KeyringError, Purpose, PurposeKey};
 use crate::log::{EventLog, LogError, Sequencer, SubmitError};
@@ -106,7 +106,7 @@ pub struct Vault {
     /// Signs access tokens.
     jwt_key: PurposeKey,
     /// What a presented secret is compared with when nothing is known of it.
-    nobody: Verifier,
+    nobody: crate::credentials::issued::Issued,
     /// Passwords are hashed two at a time: each takes 19 MiB.
     hashing: Semaphore,
     usage: usage::Usage,
@@ -142,7 +142,7 @@ impl Vault {
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
         let jwt_key = keyring.purpose(TenantId::SYSTEM, Purpose::Jwt)?;
-        let nobody = Verifier::new(token_key.id, random.array());
+        let nobody = authenticate::nobody(token_key.id, random.array());
         Ok(Self {
             jwt_key,
             nobody,
