@@ -31,7 +31,7 @@ use crate::vault::OpenVault;
 const CONNECTIONS: [usize; 2] = [1, 64];
 
 /// No tenant is made here.
-struct NoRoot;
+pub struct NoRoot;
 
 impl RootKeyProvider for NoRoot {
     fn root_key(&self, _: VaultId) -> Result<Key, KeyringError> {

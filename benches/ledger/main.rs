@@ -1,5 +1,5 @@
 //! What keyledger costs beside the least code that could do the same work: durable appends, whole imports, key
-//! verifications and token exchanges over HTTP, replay, disk, memory.
+//! verifications and token exchanges over HTTP, replay, disk, memory; and whether time tells known ids from unknown ones.
 //!
 //! `cargo bench` takes about a minute, `cargo bench -- --quick` a tenth of it. Ours and the bare loop take turns within one run, so that both
 //! meet the same machine; each figure is the median of the rounds.
@@ -13,6 +13,7 @@ mod memory;
 mod place;
 mod replay;
 mod table;
+mod timing;
 mod vault;
 mod witness;
 mod writes;
@@ -29,10 +30,12 @@ pub struct Sizes {
     consumers: u64,
     /// Connections that are folded to see how much memory they take.
     connections: u32,
+    /// Tokens that are presented to see whether time tells of them; so many fewer secrets and passwords as these take longer.
+    tries: usize,
 }
 
-const FULL: Sizes = Sizes { rounds: 5, round: Duration::from_millis(600), consumers: 10_000, connections: 100_000 };
-const QUICK: Sizes = Sizes { rounds: 5, round: Duration::from_millis(50), consumers: 1_000, connections: 10_000 };
+const FULL: Sizes = Sizes { rounds: 5, round: Duration::from_millis(600), consumers: 10_000, connections: 100_000, tries: 100_000 };
+const QUICK: Sizes = Sizes { rounds: 5, round: Duration::from_millis(50), consumers: 1_000, connections: 10_000, tries: 10_000 };
 
 fn main() {
     let mut sizes = None;
@@ -65,5 +68,6 @@ fn main() {
     replayed.print();
     disk.print();
     memory.print();
+    timing::measure(&runtime, folder.path(), &sizes);
     println!("\ntook {:.0} s", started.elapsed().as_secs_f64());
 }

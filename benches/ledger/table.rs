@@ -36,7 +36,7 @@ pub fn real(count: u64) -> f64 {
 }
 
 /// Whole, with a comma before every third digit.
-fn grouped(value: f64) -> String {
+pub fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
