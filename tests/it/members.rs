@@ -126,6 +126,8 @@ fn nobody_gives_more_than_they_hold_nor_takes_over_who_holds_more() {
     assert_eq!(admin.problem("PUT", &format!("/v1/users/{owner_id}/password"), &body), forbidden);
     assert_eq!(admin.problem("DELETE", &format!("/v1/users/{owner_id}"), &Value::Null), forbidden);
     assert_eq!(admin.problem("PATCH", &format!("/v1/users/{owner_id}"), &json!({"blocked": true})), forbidden);
+    assert_eq!(admin.problem("POST", &format!("/v1/users/{owner_id}/unlock"), &Value::Null), forbidden);
+    assert_eq!(admin.problem("POST", &format!("/v1/users/{owner_id}/sign-out"), &Value::Null), forbidden);
     let key = owner.ok("GET", "/v1/api-keys", &Value::Null)["data"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(admin.problem("POST", &format!("/v1/credentials/{key}/rotate"), &json!({})), forbidden);
     assert_eq!(admin.problem("PATCH", &format!("/v1/api-keys/{key}"), &json!({"blocked": true})), forbidden);

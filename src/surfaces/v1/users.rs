@@ -12,6 +12,7 @@ use super::listing::{self, Page, Paged, find, role_names, roles};
 use crate::credentials::user::{Changes, Profile, State, User};
 use crate::credentials::{AnyState, Kind, To};
 use crate::kernel::{Permission, Refusal, Secret, StreamId};
+use crate::vault::access::permissions_of;
 use crate::vault::{Answer, Door, Given, Vault, plans};
 use crate::views::{Entry, Views};
 use crate::web::body::{bytes, parse};
@@ -261,7 +262,7 @@ pub(super) async fn password(caller: Caller, Named(id): Named<String>, body: Bod
 
 /// End a user's sessions
 ///
-/// All of them. One's own, or with `users:write`.
+/// All of them. One's own, or with `users:write` those of a user who may do no more than the caller.
 #[utoipa::path(post, path = "/v1/users/{id}/sign-out", operation_id = "users_sign_out", tag = "Users", params(("id" = String, Path)), responses((status = 204, description = "Ended"), Errors))]
 pub(super) async fn sign_out(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     let id = named(&caller, &id);
@@ -276,13 +277,15 @@ pub(super) async fn sign_out(caller: Caller, Named(id): Named<String>) -> Result
 
 /// Unlock a user
 ///
-/// Lets it log in again at once after too many wrong passwords. Needs `users:write`.
+/// Lets it log in again at once after too many wrong passwords. Needs `users:write`, and what the user may do.
 #[utoipa::path(post, path = "/v1/users/{id}/unlock", operation_id = "users_unlock", tag = "Users", params(("id" = String, Path)), responses((status = 204, description = "Unlocked"), Errors))]
 pub(super) async fn unlock(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     let meta = caller.may(Permission::UsersWrite)?;
     let views = caller.vault.views();
     let (id, entry) = find(&views, caller.principal.tenant, &named(&caller, &id)?.to_string(), Kind::User)?;
     let AnyState::User(State::Live(user)) = &entry.state else { return Err(Refusal::NotFound.into()) };
+    // A lock that a lesser administrator could lift again and again would be none.
+    caller.principal.may_give(permissions_of(&views, entry))?;
     let tried = caller.vault.tried("login", &user.profile.login);
     caller.vault.clear_attempts(&caller.principal, meta, tried, id).await?;
     Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response())

@@ -72,9 +72,12 @@ pub fn set_password(given: &Given<'_>, by: &Principal, id: StreamId, password: &
     Ok(user::decide(subject(given.views, id), user_state(entry)?, user::Command::SetPassword(password.clone()))?.map(AnyEvent::from))
 }
 
-/// Every session of a user ends.
+/// Every session of a user ends: one's own, or of a user who may do no more than the caller.
 pub fn sign_out(given: &Given<'_>, by: &Principal, id: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
     let entry = thing(given, by.tenant, id, Kind::User)?;
+    if by.user != Some(id) {
+        outranks(given, by, entry)?;
+    }
     Ok(user::decide(subject(given.views, id), user_state(entry)?, user::Command::SignOut)?.map(AnyEvent::from))
 }
 
