@@ -101,7 +101,7 @@ impl Permission {
     /// Whether it concerns the whole vault: only principals of the first tenant hold it.
     #[must_use]
     pub const fn is_vault_wide(self) -> bool {
-        matches!(self, Self::VaultOperate | Self::TenantsRead | Self::TenantsWrite)
+        PermissionSet::VAULT_WIDE.holds(self)
     }
 }
 
@@ -124,6 +124,8 @@ impl PermissionSet {
 
     /// All of them.
     pub const ALL: Self = Self::of(Permission::ALL);
+    /// What concerns the whole vault.
+    pub const VAULT_WIDE: Self = Self::of(&[Permission::VaultOperate, Permission::TenantsRead, Permission::TenantsWrite]);
 
     /// Whether it holds one.
     #[must_use]

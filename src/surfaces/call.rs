@@ -57,6 +57,52 @@ fault_from! {
     AsOfError => |error: AsOfError| Self::Invalid(error.to_string()),
 }
 
+/// Tells faults in a surface's own errors; the second word makes that of a wrong part outside the body.
+macro_rules! told_as {
+    ($problem:ty, $invalid:ident) => {
+        impl From<$crate::surfaces::call::Fault> for $problem {
+            fn from(fault: $crate::surfaces::call::Fault) -> Self {
+                use $crate::surfaces::call::Fault;
+                match fault {
+                    Fault::Unauthorized => Self::unauthorized(),
+                    Fault::Invalid(text) => Self::$invalid(text),
+                    Fault::Header(error) => error.into(),
+                    Fault::Body(error) => error.into(),
+                    Fault::Busy => Self::busy(),
+                    Fault::Vault(error) => error.into(),
+                }
+            }
+        }
+    };
+}
+
+/// A surface's caller whose token comes as `Authorization: Bearer`, proven before anything of the body is read.
+macro_rules! bearer {
+    ($caller:ident, $problem:ty) => {
+        /// A caller that presented a token of this vault.
+        pub(super) struct $caller($crate::surfaces::call::Call);
+
+        impl std::ops::Deref for $caller {
+            type Target = $crate::surfaces::call::Call;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+
+        impl axum::extract::FromRequestParts<$crate::surfaces::Front> for $caller {
+            type Rejection = $problem;
+
+            async fn from_request_parts(parts: &mut axum::http::request::Parts, front: &$crate::surfaces::Front) -> Result<Self, $problem> {
+                let token = $crate::web::caller::bearer_token(&parts.headers).ok();
+                Ok(Self($crate::surfaces::call::Call::begin(parts, front, token)?))
+            }
+        }
+    };
+}
+
+pub(super) use {bearer, told_as};
+
 /// A request whose caller presented a token of this vault.
 pub(super) struct Call {
     pub vault: Arc<Vault>,
@@ -73,7 +119,6 @@ pub(super) async fn named<T: DeserializeOwned + Send>(parts: &mut Parts, front: 
 }
 
 /// What is kept of a request beside an event, whoever sent it.
-#[allow(dead_code)]
 pub(super) fn meta_of(parts: &Parts, rule: &str) -> Meta {
     meta(&parts.headers, peer(&parts.extensions), rule)
 }
@@ -155,7 +200,6 @@ impl Call {
     }
 
     /// Whether the read asks for the past. Nothing of the past shows a secret.
-    #[allow(dead_code)]
     pub fn asks_for_the_past(&self) -> bool {
         self.query("as_of").is_some()
     }

@@ -7,8 +7,6 @@ use crate::views::{Entry, Views};
 
 /// The rule of permissions that a credential holds itself.
 const OWN: &str = "own permission";
-/// What concerns the whole vault.
-const VAULT_WIDE: PermissionSet = PermissionSet::of(&[Permission::VaultOperate, Permission::TenantsRead, Permission::TenantsWrite]);
 
 /// Some permissions, and by which rule they are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl Principal {
     /// What of some permissions counts in its tenant: those that concern the whole vault count in the first one only.
     #[must_use]
     pub fn within_tenant(&self, permissions: PermissionSet) -> PermissionSet {
-        if self.is_home { permissions } else { permissions.without(VAULT_WIDE) }
+        if self.is_home { permissions } else { permissions.without(PermissionSet::VAULT_WIDE) }
     }
 
     /// Nobody gives what they do not hold.

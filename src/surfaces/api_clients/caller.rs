@@ -1,48 +1,16 @@
 //! Who calls: proven before anything of the body is read.
 
-use std::ops::Deref;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::super::Front;
-use super::super::call::{Call, Fault, named};
+use super::super::call::{bearer, named, told_as};
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::kernel::{Permission, Refusal, StreamId};
-use crate::web::caller::bearer_token;
 
-/// A caller that presented a token of this vault.
-pub(super) struct Caller(Call);
-
-impl Deref for Caller {
-    type Target = Call;
-
-    fn deref(&self) -> &Call {
-        &self.0
-    }
-}
-
-impl FromRequestParts<Front> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
-        Ok(Self(Call::begin(parts, front, bearer_token(&parts.headers).ok())?))
-    }
-}
-
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Unauthorized => Self::unauthorized(),
-            Fault::Invalid(text) => Self::bad_request(text),
-            Fault::Header(error) => error.into(),
-            Fault::Body(error) => error.into(),
-            Fault::Busy => Self::busy(),
-            Fault::Vault(error) => error.into(),
-        }
-    }
-}
+bearer!(Caller, Problem);
+told_as!(Problem, bad_request);
 
 impl Caller {
     /// Passes only with the permission; the rule's name goes into the event.

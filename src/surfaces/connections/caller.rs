@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::super::Front;
-use super::super::call::{Call, Fault, named};
+use super::super::call::{Call, named, told_as};
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::credentials::connection::Key;
@@ -49,18 +49,7 @@ impl FromRequestParts<Front> for Caller {
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Unauthorized => Self::unauthorized(),
-            Fault::Invalid(text) => Self::invalid(text),
-            Fault::Header(error) => error.into(),
-            Fault::Body(error) => error.into(),
-            Fault::Busy => Self::busy(),
-            Fault::Vault(error) => error.into(),
-        }
-    }
-}
+told_as!(Problem, invalid);
 
 /// The parts of the path. One that is not UTF-8 names nothing.
 pub(super) struct Named<T>(pub T);

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::super::Front;
-use super::super::call::{Call, Fault};
+use super::super::call::{Call, told_as};
 use super::error::Problem;
 use crate::web::caller::{MissingOrMalformed, bearer_token, only};
 
@@ -47,15 +47,4 @@ impl FromRequestParts<Front> for Caller {
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Unauthorized => Self::unauthorized(),
-            Fault::Invalid(text) => Self::invalid(text),
-            Fault::Header(error) => error.into(),
-            Fault::Body(error) => error.into(),
-            Fault::Busy => Self::busy(),
-            Fault::Vault(error) => error.into(),
-        }
-    }
-}
+told_as!(Problem, invalid);

@@ -1,7 +1,6 @@
 //! Who calls our own routes: proven before anything of the body is read.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,47 +11,17 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::call::{Call, Fault, named};
+use super::super::call::{bearer, named, told_as};
 pub(super) use super::super::params::{Change, Repeatable};
 use super::Front;
 use crate::kernel::{Position, StreamId};
 use crate::vault::plans;
 use crate::views::Views;
-use crate::web::caller::bearer_token;
 use crate::web::page;
 use crate::web::problem::Problem;
 
-/// A caller that presented a token of this vault.
-pub(super) struct Caller(Call);
-
-impl Deref for Caller {
-    type Target = Call;
-
-    fn deref(&self) -> &Call {
-        &self.0
-    }
-}
-
-impl FromRequestParts<Front> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
-        Ok(Self(Call::begin(parts, front, bearer_token(&parts.headers).ok())?))
-    }
-}
-
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Unauthorized => Self::unauthorized(),
-            Fault::Invalid(text) => Self::invalid(text),
-            Fault::Header(error) => error.into(),
-            Fault::Body(error) => error.into(),
-            Fault::Busy => Self::busy(),
-            Fault::Vault(error) => error.into(),
-        }
-    }
-}
+bearer!(Caller, Problem);
+told_as!(Problem, invalid);
 
 /// The parts of the path. One that does not parse names nothing.
 pub(super) struct Named<T>(pub T);
