@@ -148,8 +148,8 @@ async fn ours(folder: &Path) -> (SocketAddr, [Asked; 2]) {
     let basic = format!("Basic {}", Base64::encode_string(format!("{id}:{secret}").as_bytes()));
     let exchange = request("/v1/oauth/token", "application/x-www-form-urlencoded", &basic, "grant_type=client_credentials");
     let vault = Arc::new(opened.vault);
-    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
-    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, root_key: Box::new(NoRoot) });
+    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(NoRoot) });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);

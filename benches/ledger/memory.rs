@@ -104,7 +104,7 @@ impl Fleet {
         let (consumer, stream) = (StreamId(id(1, number)), StreamId(id(2, number)));
         let key = connection::Key { app: "app".into(), consumer: format!("consumer-{number}"), unified_api: "crm".into(), service_id: "pipedrive".into() };
         let noted = AnyEvent::from(consumer::Event::ConnectionAdded { connection: stream });
-        let created = AnyEvent::from(connection::Event::Created { key, consumer, phase: Phase::Added });
+        let created = AnyEvent::from(connection::Event::Created { key, consumer, phase: Phase::Added, grant: None });
         let written = Written {
             enabled: None,
             settings: std::collections::BTreeMap::new(),

@@ -208,8 +208,8 @@ async fn at_the_doors(opened: &Opened, clients: usize, logins: usize) {
 async fn over_http(opened: Opened, count: usize) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let (owner, vault) = (opened.token, Arc::new(opened.vault));
-    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
-    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, root_key: Box::new(NoRoot) });
+    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(NoRoot) });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);

@@ -12,10 +12,11 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use url::Url;
 
 use super::DataArgs;
 use crate::egress::{Egress, Limits as EgressLimits, Policy};
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Refresher};
 use crate::oauth::Exchanges;
 use crate::server::{Begun, Listening, Tls, router, serve};
 use crate::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
@@ -46,6 +47,23 @@ pub(super) struct Serve {
     /// may be able to reach this address.
     #[arg(long, env = "KEYLEDGER_BEHIND_PROXY")]
     behind_proxy: bool,
+    /// Where browsers reach this server, such as `https://vault.example.com`: services send users back to it. By default the address listened on.
+    #[arg(long, env = "KEYLEDGER_PUBLIC_URL", value_name = "URL", value_parser = origin)]
+    public_url: Option<String>,
+    /// The origin of a page of yours, such as `https://app.example.com`: it may call from a browser (CORS), and users may be sent back to it.
+    /// Repeatable. Pages on this machine (localhost) need no leave.
+    #[arg(long, env = "KEYLEDGER_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    allow_origin: Vec<String>,
+}
+
+/// Scheme, host and port, without a slash at the end.
+fn origin(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if !["http", "https"].contains(&url.scheme()) || !bare {
+        return Err("takes scheme, host and port only, such as https://app.example.com".into());
+    }
+    Ok(url.origin().ascii_serialization())
 }
 
 impl Serve {
@@ -68,7 +86,8 @@ impl Serve {
         let address = listener.local_addr()?;
         let vault = Arc::new(vault);
         let egress = Egress::new(Policy { allowed: self.allow_egress }, EgressLimits::default());
-        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress));
+        let public_url = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress, public_url));
         match exchanges.sweep().await {
             Ok(0) => {}
             Ok(lost) => tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost"),
@@ -89,13 +108,15 @@ impl Serve {
         let (settle, settled) = watch::channel(false);
         let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(settled));
         let root_key = Box::new(home.key_file(vault.keyring().vault())?);
-        let settings = Arc::new(Settings { access_token_seconds: self.access_token_seconds, root_key });
+        let settings = Arc::new(Settings { access_token_seconds: self.access_token_seconds, origins: self.allow_origin, root_key });
+        let refresher = tokio::spawn(Refresher::new(Arc::clone(&vault), Arc::clone(&exchanges)).run(stopped.clone()));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), settings }), listening, stopped).await;
         // In this order: a result that still comes is recorded, and the last snapshot holds it.
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {
             tracing::warn!("an exchange could not be recorded; the next start says that its outcome is unknown");
         }
+        refresher.await?;
         settle.send_replace(true);
         jobs.await?;
         vault.shutdown().await;

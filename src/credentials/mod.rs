@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{Header, Secret, StreamId, Version};
 
 /// Grows whenever a fold gives another state for the same events: snapshots and recorded state hashes name it.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// What every kind's `decide` is told of its own stream.
 #[derive(Clone, Copy, Debug)]

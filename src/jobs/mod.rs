@@ -1,5 +1,9 @@
 //! What runs beside the requests: snapshots, uses and denials that are noted, and the daily destruction of keys that are out of use.
 
+mod refresher;
+
+pub use refresher::Refresher;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

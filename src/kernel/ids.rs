@@ -131,6 +131,24 @@ id!(
     /// Events appended as one.
     GroupId
 );
+id!(
+    /// An authorization that a user begins at a service: what the service gives back as `state`.
+    FlowId
+);
+
+impl FlowId {
+    /// As a UUID is written.
+    #[must_use]
+    pub fn uuid(self) -> String {
+        StreamId(self.0).uuid()
+    }
+
+    /// Of a UUID, as [`FlowId::uuid`] writes it.
+    #[must_use]
+    pub fn of_state(text: &str) -> Option<Self> {
+        StreamId::of_client(text).map(|id| Self(id.0)).filter(|id| id.uuid() == text)
+    }
+}
 
 impl StreamId {
     /// As a UUID is written: `8-4-4-4-12` hex digits.

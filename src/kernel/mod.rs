@@ -18,7 +18,7 @@ mod tried;
 pub use claim::{Claim, ClaimOp};
 pub use clock::{Clock, SystemClock};
 pub use header::{Class, Group, Header, SealedSecret};
-pub use ids::{Epoch, EventId, GroupId, IdError, KeyId, Position, StreamId, TenantId, VaultId, Version};
+pub use ids::{Epoch, EventId, FlowId, GroupId, IdError, KeyId, Position, StreamId, TenantId, VaultId, Version};
 pub use json::Json;
 pub use moment::{Moment, MomentError};
 pub use permission::{MAX_PERMISSIONS, Permission, PermissionSet, Permits};

@@ -12,13 +12,32 @@ const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
 /// The longest part of a service's error code that is repeated.
 const MAX_CODE: usize = 64;
 
-/// Reads an answer that came whole, to a request in which these secrets stood.
+/// The longest time that a service may ask to wait, in seconds: a day.
+const MAX_RETRY_AFTER: i64 = 24 * 3600;
+
+/// Reads an answer that came whole, to a request in which these secrets stood. `retry_after` is its header of that name.
 #[must_use]
-pub fn read_answer(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {
+pub fn read_answer(status: u16, body: &[u8], retry_after: Option<&str>, now: Moment, sent: &[&Secret]) -> Outcome {
     match judge(status, body, now, sent) {
-        Outcome::Failed { cause, passing, .. } => Outcome::Failed { cause, passing, status: Some(status) },
+        Outcome::Failed { cause, passing, .. } => {
+            let retry_at = retry_after.filter(|_| passing).and_then(|text| read_retry_after(text, now));
+            Outcome::Failed { cause, passing, status: Some(status), retry_at }
+        }
         other => other,
     }
+}
+
+/// RFC 9110, section 10.2.3: seconds, or a date. At most a day counts, and nothing that is over.
+fn read_retry_after(text: &str, now: Moment) -> Option<Moment> {
+    let text = text.trim();
+    let longest = now.plus_seconds(MAX_RETRY_AFTER);
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number holds are a long time.
+        return Some(text.parse().map_or(longest, |seconds: i64| now.plus_seconds(seconds.min(MAX_RETRY_AFTER))));
+    }
+    let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let at = Moment::from_millis(i64::try_from(since.as_millis()).ok()?);
+    (at > now).then(|| at.min(longest))
 }
 
 fn judge(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {
@@ -34,7 +53,7 @@ fn judge(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {
 }
 
 fn failed(cause: &str, passing: bool) -> Outcome {
-    Outcome::Failed { cause: cause.to_owned(), passing, status: None }
+    Outcome::Failed { cause: cause.to_owned(), passing, status: None, retry_at: None }
 }
 
 /// The error code, if it looks like one and holds none of the secrets that were sent: a service may put anything there.

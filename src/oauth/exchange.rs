@@ -1,18 +1,17 @@
 //! An exchange: intent event, one call, durable result event, and only then is the token used. One flight per connection at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::Method;
 use tokio::sync::watch;
 
-use super::{Grant, read_answer, token_request};
-use crate::credentials::connection::{self, Command as Order, Connection, Outcome, Tokens};
-use crate::credentials::connector::{Connector, GrantType};
+use super::call::OfCode;
+use crate::credentials::connection::{self, Command as Order, Confirm, Outcome, Tokens, Want};
 use crate::credentials::{AnyEvent, AnyState, Meta};
-use crate::egress::{Egress, EgressError, Request};
-use crate::kernel::{Plan, Position, Refusal, Secret, StreamId, TenantId};
+use crate::egress::Egress;
+use crate::kernel::{FlowId, Plan, Position, Refusal, Secret, StreamId, TenantId};
 use crate::log::SubmitError;
 use crate::vault::access::Principal;
 use crate::vault::{Command, Kept, Vault, VaultError, plans};
@@ -25,6 +24,9 @@ const MAX_FLIGHTS: usize = 512;
 /// How long a result waits before it is tried again while the log takes no writes.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Why nothing goes out.
+pub(super) const HELD: &str = "the vault was restored, and holds back everything that goes out until `keyledger resume`";
+
 /// Who wants an exchange, and of what.
 #[derive(Clone)]
 pub struct Wanted {
@@ -36,13 +38,44 @@ pub struct Wanted {
     pub idempotency: Option<(String, String)>,
     /// The connection.
     pub connection: StreamId,
+    /// Which one.
+    pub what: What,
+}
+
+/// Which exchange is wanted.
+#[derive(Clone)]
+pub enum What {
+    /// The one that begins the connection, by its settings.
+    Begin,
+    /// One that renews it.
+    Renew,
+    /// The one of a code that the service gave.
+    Code {
+        /// The authorization that it is for.
+        flow: FlowId,
+        /// The code.
+        code: Arc<Secret>,
+    },
+}
+
+impl What {
+    const fn want(&self) -> Want {
+        match self {
+            Self::Begin => Want::Begin,
+            Self::Renew => Want::Renew,
+            Self::Code { flow, .. } => Want::Code(*flow),
+        }
+    }
 }
 
 /// How an exchange ended, told to all who asked for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Landed {
     /// The tokens are stored.
-    Stored,
+    Stored {
+        /// They wait to be confirmed by this.
+        confirm: Option<Arc<Secret>>,
+    },
     /// The service gave none; that is recorded.
     Failed {
         /// Why, in words that hold no secret.
@@ -54,10 +87,22 @@ pub enum Landed {
     Vault(Arc<VaultError>),
 }
 
+/// Shows no token.
+impl fmt::Debug for Landed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stored { .. } => f.write_str("Stored"),
+            Self::Failed { cause, status } => write!(f, "Failed({status:?}, {cause})"),
+            Self::Vault(error) => write!(f, "Vault({error:?})"),
+        }
+    }
+}
+
 /// The exchanges under way.
 pub struct Exchanges {
-    vault: Arc<Vault>,
-    egress: Egress,
+    pub(super) vault: Arc<Vault>,
+    pub(super) egress: Egress,
+    pub(super) public_url: String,
     flights: Mutex<HashMap<StreamId, watch::Receiver<Option<Landed>>>>,
     flying: watch::Sender<usize>,
 }
@@ -78,31 +123,55 @@ impl Drop for Flight {
 }
 
 impl Exchanges {
-    /// Through this door.
+    /// Through this door. The public URL is where browsers reach this server, without a slash at its end.
     #[must_use]
-    pub fn new(vault: Arc<Vault>, egress: Egress) -> Self {
-        Self { vault, egress, flights: Mutex::default(), flying: watch::Sender::new(0) }
+    pub fn new(vault: Arc<Vault>, egress: Egress, public_url: String) -> Self {
+        Self { vault, egress, public_url, flights: Mutex::default(), flying: watch::Sender::new(0) }
     }
 
-    /// Exchanges, or joins the exchange of the same connection that is under way. A caller that goes away does not stop it.
+    /// The one door to the outside.
+    #[must_use]
+    pub const fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
+    /// Where browsers reach this server.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// How many exchanges are under way.
+    #[must_use]
+    pub fn flying(&self) -> usize {
+        *self.flying.borrow()
+    }
+
+    /// Exchanges, or joins the exchange of the same connection that is under way. A caller that goes away does not stop it. A code has its own
+    /// exchange: it waits until the one under way has landed.
     pub async fn exchange(self: &Arc<Self>, wanted: Wanted) -> Landed {
-        let mut landing = self.join_or_start(wanted);
-        let landed = landing.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone());
-        landed.unwrap_or_else(|| Landed::Vault(Arc::new(VaultError::Stopped("an exchange ended without a result".into()))))
+        loop {
+            let (mut landing, own) = self.join_or_start(&wanted);
+            let landed = landing.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone());
+            if own || !matches!(wanted.what, What::Code { .. }) {
+                return landed.unwrap_or_else(|| Landed::Vault(Arc::new(VaultError::Stopped("an exchange ended without a result".into()))));
+            }
+        }
     }
 
-    fn join_or_start(self: &Arc<Self>, wanted: Wanted) -> watch::Receiver<Option<Landed>> {
+    /// The landing of an exchange, and whether it is the wanted one itself.
+    fn join_or_start(self: &Arc<Self>, wanted: &Wanted) -> (watch::Receiver<Option<Landed>>, bool) {
         let mut flights = lock(&self.flights);
         if let Some(under_way) = flights.get(&wanted.connection) {
-            return under_way.clone();
+            return (under_way.clone(), false);
         }
         if flights.len() >= MAX_FLIGHTS {
-            return watch::channel(Some(Landed::Vault(Arc::new(VaultError::Submit(SubmitError::Busy))))).1;
+            return (watch::channel(Some(Landed::Vault(Arc::new(VaultError::Submit(SubmitError::Busy))))).1, true);
         }
         let (tell, landing) = watch::channel(None);
         flights.insert(wanted.connection, landing.clone());
         self.flying.send_replace(flights.len());
-        let exchanges = Arc::clone(self);
+        let (exchanges, wanted) = (Arc::clone(self), wanted.clone());
         tokio::spawn(async move {
             let flight = Flight(Arc::clone(&exchanges), wanted.connection);
             let landed = exchanges.fly(wanted).await.unwrap_or_else(|error| Landed::Vault(Arc::new(error)));
@@ -110,7 +179,7 @@ impl Exchanges {
             drop(flight);
             tell.send_replace(Some(landed));
         });
-        landing
+        (landing, true)
     }
 
     /// Waits until no exchange is under way.
@@ -131,30 +200,48 @@ impl Exchanges {
 
     async fn fly(&self, wanted: Wanted) -> Result<Landed, VaultError> {
         let (principal, connection) = (&wanted.principal, wanted.connection);
+        if self.vault.views().is_held() {
+            return Err(Refusal::InvalidState(HELD.into()).into());
+        }
         let idempotency = wanted.idempotency.as_ref().map(|(route, key)| (route.as_str(), key.as_str(), [].as_slice()));
         let command = Command { principal, meta: wanted.meta.clone(), idempotency };
         self.end_orphan(connection).await?;
-        let started = self.vault.execute(&command, |given| plans::on_connection(given, connection, Order::StartExchange)).await?;
+        let mut flow = None;
+        let started = self.vault.execute(&command, |given| {
+            flow = pending(given.views, connection, &wanted.what);
+            plans::on_connection(given, connection, Order::StartExchange(wanted.what.want()))
+        });
+        let started = started.await?;
         let intent = started.events.map(|(first, _)| first).ok_or(Refusal::NotFound)?;
         if started.repeated {
             return Ok(how_it_stands(&self.vault.views(), connection, intent));
         }
         // Kept before the call, so that nothing but the log itself can keep its result from being recorded.
         let (kept, outcome) = match self.vault.keep(principal.tenant, SECRETS).await {
-            Ok(kept) => (kept, self.call(&started.views, connection).await),
+            Ok(kept) => {
+                let of_code = match (&wanted.what, &flow) {
+                    (What::Code { flow, code }, Some(pending)) => Some(OfCode { code, flow: *flow, here: pending.here }),
+                    _ => None,
+                };
+                (kept, self.call(&started.views, connection, of_code).await)
+            }
             Err(error) => {
                 tracing::error!(%error, "nothing could be kept for the result of an exchange");
-                (Kept::nothing(), Outcome::Failed { cause: "not called: the vault takes no writes".into(), passing: true, status: None })
+                let cause = "not called: the vault takes no writes".into();
+                (Kept::nothing(), Outcome::Failed { cause, passing: true, status: None, retry_at: None })
             }
         };
         let command = Command { principal, meta: wanted.meta, idempotency: None };
+        let (token, confirm) = match (&outcome, flow.is_some_and(|flow| flow.waits())) {
+            (Outcome::Tokens(_), true) => self.vault.draw_confirm(connection),
+            _ => (None, None),
+        };
         let landed = match &outcome {
-            Outcome::Tokens(_) => Landed::Stored,
+            Outcome::Tokens(_) => Landed::Stored { confirm: token.map(Arc::new) },
             Outcome::Failed { cause, status, .. } => Landed::Failed { cause: cause.clone(), status: *status },
             Outcome::Lost { cause } => Landed::Failed { cause: cause.clone(), status: None },
         };
-        let decide = |given: &crate::vault::Given<'_>| plans::on_connection(given, connection, Order::FinishExchange { intent, outcome: again(&outcome) });
-        self.record(&command, kept, decide).await?;
+        self.record(&command, kept, |given| plans::on_connection(given, connection, finish(intent, &outcome, confirm.clone()))).await?;
         Ok(landed)
     }
 
@@ -183,8 +270,8 @@ impl Exchanges {
         let views = self.vault.views();
         let Some(entry) = views.thing(connection) else { return Ok(()) };
         let AnyState::Connection(connection::State::Live(live)) = &entry.state else { return Ok(()) };
-        match live.flight {
-            Some(intent) => self.lost(connection, entry.tenant, intent).await,
+        match &live.flight {
+            Some(flight) => self.lost(connection, entry.tenant, flight.intent).await,
             None => Ok(()),
         }
     }
@@ -194,75 +281,31 @@ impl Exchanges {
         let meta = Meta { rule: Some("restart".into()), ..Meta::default() };
         let command = Command { principal: &principal, meta, idempotency: None };
         let cause = "the server ended before the answer was recorded: the outcome is unknown";
-        let decide = |given: &crate::vault::Given<'_>| {
-            plans::on_connection(given, connection, Order::FinishExchange { intent, outcome: Outcome::Lost { cause: cause.into() } })
-        };
+        let lost = || Order::FinishExchange { intent, outcome: Outcome::Lost { cause: cause.into() }, confirm: None };
+        let decide = |given: &crate::vault::Given<'_>| plans::on_connection(given, connection, lost());
         self.vault.execute(&command, decide).await.map(drop)
-    }
-
-    /// Makes the call. Whatever goes wrong from here on is an outcome.
-    async fn call(&self, views: &Views, connection: StreamId) -> Outcome {
-        let failed = |cause: String| Outcome::Failed { cause, passing: false, status: None };
-        let Some(entry) = views.thing(connection) else { return failed("the connection has gone".into()) };
-        let AnyState::Connection(connection::State::Live(live)) = &entry.state else { return failed("the connection has gone".into()) };
-        let Some((_, connector)) = views.connector(entry.tenant, &live.key.unified_api, &live.key.service_id) else {
-            return failed("the connector has gone".into());
-        };
-        let settings = match self.settings(entry.tenant, live).await {
-            Ok(settings) => settings,
-            Err(VaultError::Refused(refusal)) => return failed(refusal.to_string()),
-            Err(error) => {
-                tracing::error!(%error, "a setting could not be opened for an exchange");
-                return failed("a setting could not be opened".into());
-            }
-        };
-        let request = match request(connector, &settings) {
-            Ok(request) => request,
-            Err(refusal) => return failed(refusal.to_string()),
-        };
-        match self.egress.send(request).await {
-            Ok(answer) => {
-                let sealed: Vec<&Secret> = live.sealed.keys().filter_map(|id| settings.get(id)).collect();
-                read_answer(answer.status, answer.body.expose(), self.vault.now(), &sealed)
-            }
-            Err(error @ (EgressError::Refused(_) | EgressError::Header)) => failed(error.to_string()),
-            Err(error @ EgressError::Unreachable(_)) => Outcome::Failed { cause: error.to_string(), passing: true, status: None },
-            Err(error @ (EgressError::Timeout | EgressError::Lost | EgressError::TooLarge { .. })) => Outcome::Lost { cause: error.to_string() },
-        }
-    }
-
-    /// All settings of a connection, opened. The intent that stands in the log is the record of this use.
-    async fn settings(&self, tenant: TenantId, live: &Connection) -> Result<BTreeMap<String, Secret>, VaultError> {
-        let mut settings = BTreeMap::new();
-        for (id, value) in &live.settings {
-            let text = value.value().as_str().map_or_else(|| value.text().to_owned(), str::to_owned);
-            settings.insert(id.clone(), Secret::from(text));
-        }
-        for (id, secret) in &live.sealed {
-            settings.insert(id.clone(), self.vault.open_secret(tenant, secret).await?);
-        }
-        Ok(settings)
     }
 }
 
-fn request(connector: &Connector, settings: &BTreeMap<String, Secret>) -> Result<Request, Refusal> {
-    let grant = match connector.oauth.as_ref().map(|oauth| oauth.grant) {
-        Some(GrantType::ClientCredentials) => Grant::ClientCredentials,
-        Some(GrantType::Password) => Grant::Password,
-        Some(GrantType::AuthorizationCode) | None => return Err(Refusal::InvalidState("there is nothing to exchange".into())),
-    };
-    let built = token_request(connector, &grant, &|id| settings.get(id).map(Secret::duplicate))?;
-    let headers = built.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Ok(Request { method: Method::POST, url: built.url, headers, body: built.body })
+/// The authorization that a code is for, while it is open.
+fn pending(views: &Views, connection: StreamId, what: &What) -> Option<connection::Flow> {
+    let What::Code { flow, .. } = what else { return None };
+    let AnyState::Connection(connection::State::Live(live)) = &views.thing(connection)?.state else { return None };
+    live.pending(*flow).map(|pending| pending.flow.clone())
+}
+
+fn finish(intent: Position, outcome: &Outcome, confirm: Option<Confirm>) -> Order {
+    Order::FinishExchange { intent, outcome: again(outcome), confirm }
 }
 
 /// What became of an exchange that was asked for before, under the same idempotency key.
 fn how_it_stands(views: &Views, connection: StreamId, intent: Position) -> Landed {
-    let Some(AnyState::Connection(connection::State::Live(live))) = views.thing(connection).map(|entry| &entry.state) else { return Landed::Stored };
-    if live.flight == Some(intent) {
+    let stored = Landed::Stored { confirm: None };
+    let Some(AnyState::Connection(connection::State::Live(live))) = views.thing(connection).map(|entry| &entry.state) else { return stored };
+    if live.flight.as_ref().is_some_and(|flight| flight.intent == intent) {
         return Landed::Failed { cause: "no result of the exchange is recorded; the outcome is unknown".into(), status: None };
     }
-    live.failure.as_ref().map_or(Landed::Stored, |failure| Landed::Failed { cause: failure.cause.clone(), status: failure.status })
+    live.failure.as_ref().map_or(stored, |failure| Landed::Failed { cause: failure.cause.clone(), status: failure.status })
 }
 
 /// The same outcome for another try.
@@ -275,7 +318,9 @@ fn again(outcome: &Outcome) -> Outcome {
             expires_at: tokens.expires_at,
             scope: tokens.scope.clone(),
         }),
-        Outcome::Failed { cause, passing, status } => Outcome::Failed { cause: cause.clone(), passing: *passing, status: *status },
+        Outcome::Failed { cause, passing, status, retry_at } => {
+            Outcome::Failed { cause: cause.clone(), passing: *passing, status: *status, retry_at: *retry_at }
+        }
         Outcome::Lost { cause } => Outcome::Lost { cause: cause.clone() },
     }
 }

@@ -40,24 +40,42 @@ pub type Settings<'a> = &'a dyn Fn(&str) -> Option<Secret>;
 
 /// Builds the request. Fields come in one order: `grant_type`, those of the grant, the client's, `scope`, further ones by name.
 pub fn token_request(connector: &Connector, grant: &Grant, settings: Settings<'_>) -> Result<TokenRequest, Refusal> {
-    let oauth = connector.oauth.as_ref().ok_or_else(|| Refusal::InvalidState(format!("{} does not use OAuth", connector.name)))?;
-    let mut fields = grant_fields(connector, grant, settings)?;
+    let oauth = speaks_oauth(connector)?;
+    let scope = scope(oauth).filter(|_| matches!(grant, Grant::ClientCredentials | Grant::Password));
+    let mut further: Vec<Field> = scope.into_iter().map(|scope| ("scope".to_owned(), Secret::from(scope))).collect();
+    further.extend(oauth.token_params.iter().map(|(name, value)| (name.clone(), Secret::from(value.as_str()))));
+    client_request(connector, &oauth.token_url, grant_fields(connector, grant, settings)?, further, settings)
+}
+
+pub(super) fn speaks_oauth(connector: &Connector) -> Result<&Oauth, Refusal> {
+    connector.oauth.as_ref().ok_or_else(|| Refusal::InvalidState(format!("{} does not use OAuth", connector.name)))
+}
+
+/// A field of a request.
+pub(super) type Field = (String, Secret);
+
+/// A request by which the client proves itself, between the first fields and further ones.
+pub(super) fn client_request(
+    connector: &Connector,
+    url: &str,
+    mut fields: Vec<Field>,
+    further: Vec<Field>,
+    settings: Settings<'_>,
+) -> Result<TokenRequest, Refusal> {
+    let oauth = speaks_oauth(connector)?;
     let mut headers = vec![("accept", Secret::from("application/json"))];
     let (id, secret) = (needed(connector, settings, "client_id")?, needed(connector, settings, "client_secret")?);
     match oauth.client_auth {
         ClientAuth::Body => fields.extend([("client_id".to_owned(), id), ("client_secret".to_owned(), secret)]),
         ClientAuth::Basic => headers.push(("authorization", basic(&id, &secret))),
     }
-    if let (Some(scope), Grant::ClientCredentials | Grant::Password) = (scope(oauth), grant) {
-        fields.push(("scope".to_owned(), Secret::from(scope)));
-    }
-    fields.extend(oauth.token_params.iter().map(|(name, value)| (name.clone(), Secret::from(value.as_str()))));
+    fields.extend(further);
     let content_type = match oauth.encoding {
         Encoding::Form => "application/x-www-form-urlencoded",
         Encoding::Json => "application/json",
     };
     headers.push(("content-type", Secret::from(content_type)));
-    Ok(TokenRequest { url: fill(connector, &oauth.token_url, settings)?, headers, body: encode(oauth.encoding, &fields) })
+    Ok(TokenRequest { url: fill(connector, url, settings)?, headers, body: encode(oauth.encoding, &fields) })
 }
 
 fn grant_fields(connector: &Connector, grant: &Grant, settings: Settings<'_>) -> Result<Vec<(String, Secret)>, Refusal> {
@@ -79,11 +97,11 @@ fn grant_fields(connector: &Connector, grant: &Grant, settings: Settings<'_>) ->
     })
 }
 
-fn needed(connector: &Connector, settings: Settings<'_>, id: &str) -> Result<Secret, Refusal> {
+pub(super) fn needed(connector: &Connector, settings: Settings<'_>, id: &str) -> Result<Secret, Refusal> {
     settings(id).ok_or_else(|| Refusal::InvalidState(format!("{} requires {id} to be set before authorizing.", connector.name)))
 }
 
-fn scope(oauth: &Oauth) -> Option<String> {
+pub(super) fn scope(oauth: &Oauth) -> Option<String> {
     (!oauth.scopes.is_empty()).then(|| oauth.scopes.join(oauth.scope_separator.as_deref().unwrap_or(" ")))
 }
 
@@ -96,7 +114,7 @@ fn basic(id: &Secret, secret: &Secret) -> Secret {
 
 /// The URL with its `{setting}` parts filled in. A value can only be a part of a host or path segment: anything that could move the
 /// request to another place is refused.
-fn fill(connector: &Connector, url: &str, settings: Settings<'_>) -> Result<String, Refusal> {
+pub(super) fn fill(connector: &Connector, url: &str, settings: Settings<'_>) -> Result<String, Refusal> {
     let mut filled = url.to_owned();
     for name in placeholders(url) {
         let value = needed(connector, settings, name)?;

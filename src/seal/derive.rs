@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::envelope::{OpenError, open_raw, seal_raw};
-use crate::kernel::{Claim, Fingerprint, KeyId, Random, StreamId, TenantId, Tried, VaultId};
+use crate::kernel::{Claim, Fingerprint, FlowId, KeyId, Random, StreamId, TenantId, Tried, VaultId};
 
 const BOX: &[u8] = b"keyledger/v1/box";
 const FACTS: &[u8] = b"keyledger/v1/facts-commitment";
@@ -20,6 +20,9 @@ const TOKEN: &[u8] = b"keyledger/v1/token";
 const TRIED: &[u8] = b"keyledger/v1/tried";
 const TOLD_APART: &[u8] = b"keyledger/v1/told-apart";
 const STATE: &[u8] = b"keyledger/v1/state";
+const CONFIRM: &[u8] = b"keyledger/v1/confirm";
+const CHALLENGE: &[u8] = b"keyledger/v1/code-verifier";
+const BROWSER: &[u8] = b"keyledger/v1/browser";
 const CHUNK: &[u8] = b"keyledger/v1/chunk";
 
 /// A 32-byte key: wiped on drop, never shown.
@@ -196,4 +199,22 @@ pub fn told_apart(key: &Key, presented: &[u8]) -> [u8; 8] {
 #[must_use]
 pub fn state(key: &Key, canonical: &[u8]) -> [u8; 32] {
     keyed(key, STATE, &[canonical])
+}
+
+/// What confirms the tokens of an exchange, hashed.
+#[must_use]
+pub fn confirm(key: &Key, connection: StreamId, token: &[u8]) -> [u8; 32] {
+    keyed(key, CONFIRM, &[&connection.0, token])
+}
+
+/// The code verifier of an authorization (RFC 7636), before its base64url: made again for the exchange, so that it is stored nowhere.
+#[must_use]
+pub fn code_verifier(key: &Key, connection: StreamId, flow: FlowId) -> [u8; 32] {
+    keyed(key, CHALLENGE, &[&connection.0, &flow.0])
+}
+
+/// What the browser that began an authorization shows when it comes back.
+#[must_use]
+pub fn browser(key: &Key, flow: FlowId) -> [u8; 32] {
+    keyed(key, BROWSER, &[&flow.0])
 }

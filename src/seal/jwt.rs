@@ -2,6 +2,7 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -63,9 +64,9 @@ fn signature(key: &Key, signed: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// Makes a token under the key of an id.
+/// Makes a token under the key of an id. Its claims say what it is good for, in a member `use`: each sort of claims reads its own only.
 #[must_use]
-pub fn mint(id: [u8; 16], key: &Key, claims: &Claims) -> String {
+pub fn mint(id: [u8; 16], key: &Key, claims: &impl Serialize) -> String {
     let payload = serde_json::to_vec(claims).unwrap_or_default();
     let signed = format!("{}.{}", header(id), Base64UrlUnpadded::encode_string(&payload));
     let signature = Base64UrlUnpadded::encode_string(&signature(key, signed.as_bytes()));
@@ -73,7 +74,7 @@ pub fn mint(id: [u8; 16], key: &Key, claims: &Claims) -> String {
 }
 
 /// Reads a token. Nothing of it is looked at before its signature has been compared; the times in it are the caller's matter.
-pub fn open(id: [u8; 16], key: &Key, text: &str) -> Result<Claims, JwtError> {
+pub fn open<T: DeserializeOwned>(id: [u8; 16], key: &Key, text: &str) -> Result<T, JwtError> {
     if text.len() > MAX_JWT {
         return Err(JwtError);
     }
@@ -119,10 +120,10 @@ mod tests {
     fn a_token_opens_as_what_it_was_and_its_payload_is_plain_base64_too() {
         let key = Key::new([7; 32]);
         let token = mint([1; 16], &key, &claims());
-        assert_eq!(open([1; 16], &key, &token), Ok(claims()));
+        assert_eq!(open::<Claims>([1; 16], &key, &token), Ok(claims()));
         assert!(!token.split('.').nth(1).unwrap().contains(['-', '_']));
-        assert_eq!(open([1; 16], &Key::new([8; 32]), &token), Err(JwtError), "another key");
-        assert_eq!(open([2; 16], &key, &token), Err(JwtError), "another key's name");
+        assert_eq!(open::<Claims>([1; 16], &Key::new([8; 32]), &token), Err(JwtError), "another key");
+        assert_eq!(open::<Claims>([2; 16], &key, &token), Err(JwtError), "another key's name");
     }
 
     #[test]
@@ -132,14 +133,14 @@ mod tests {
         for place in 0..token.len() {
             let mut bytes = token.clone().into_bytes();
             bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
-            assert_eq!(open([1; 16], &key, std::str::from_utf8(&bytes).unwrap()), Err(JwtError), "byte {place}");
+            assert_eq!(open::<Claims>([1; 16], &key, std::str::from_utf8(&bytes).unwrap()), Err(JwtError), "byte {place}");
         }
         let parts: Vec<&str> = token.split('.').collect();
         let none = Base64UrlUnpadded::encode_string(br#"{"alg":"none","typ":"JWT"}"#);
         for bad in
             [format!("{none}.{}.", parts[1]), format!("{}.{}", parts[0], parts[1]), format!("{token}."), token.clone() + "=", String::new(), "a.b.c".into()]
         {
-            assert_eq!(open([1; 16], &key, &bad), Err(JwtError), "{bad}");
+            assert_eq!(open::<Claims>([1; 16], &key, &bad), Err(JwtError), "{bad}");
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Front {
 pub struct Settings {
     /// An access token lives so many seconds where its vendor does not say.
     pub access_token_seconds: i64,
+    /// Origins of pages that may call from a browser, and to which users are sent back, beside this machine's own.
+    pub origins: Vec<String>,
     /// Where the root key comes from: a new tenant's keys are wrapped under it.
     pub root_key: Box<dyn RootKeyProvider + Send + Sync>,
 }

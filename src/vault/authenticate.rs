@@ -110,7 +110,7 @@ impl Vault {
 
     /// What an access or refresh token says, when it is ours, has not ended, and the secret that it was given for still works.
     pub(super) fn open_access_token(&self, views: &Views, presented: &str, purpose: jwt::Use) -> Result<Access, Refusal> {
-        let claims = jwt::open(self.jwt_key.id, &self.jwt_key.key, presented).map_err(|_| Refusal::NotFound)?;
+        let claims: jwt::Claims = jwt::open(self.jwt_key.id, &self.jwt_key.key, presented).map_err(|_| Refusal::NotFound)?;
         let now = self.time(views);
         let subject: StreamId = claims.sub.parse().map_err(|_| Refusal::NotFound)?;
         let (secret, token) = (claims.sid.parse().map_err(|_| Refusal::NotFound)?, claims.jti.parse().map_err(|_| Refusal::NotFound)?);

@@ -164,7 +164,7 @@ impl Vault {
     /// proved itself; without such proof only a session is refreshed. The answer's `position` is that of the token's end.
     pub async fn take_refresh_token(&self, presented: &str, of: Option<StreamId>, meta: Meta) -> Result<Access, Rejected> {
         let views = self.views();
-        let claims = jwt::open(self.jwt_key.id, &self.jwt_key.key, presented).map_err(|_| Rejected::Wrong)?;
+        let claims: Claims = jwt::open(self.jwt_key.id, &self.jwt_key.key, presented).map_err(|_| Rejected::Wrong)?;
         let (Ok(subject), Ok(token)) = (claims.sub.parse::<StreamId>(), claims.jti.parse::<SecretId>()) else { return Err(Rejected::Wrong) };
         let entry = views.thing(subject).ok_or(Rejected::Wrong)?;
         let presents_its_own = of.map_or(entry.state.sort() == Some(Kind::Session), |client| client == subject);

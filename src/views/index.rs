@@ -5,15 +5,17 @@ use std::sync::Arc;
 use super::{Entry, Views};
 use crate::credentials::issued::SecretId;
 use crate::credentials::{AnyState, Kind, api_client, connection, connector, consumer, provider_key, tenant, user};
-use crate::kernel::{Position, StreamId, TenantId};
+use crate::kernel::{FlowId, Moment, Position, StreamId, TenantId};
 
 /// What a thing is found by, as long as its state stands.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Names {
     /// Nothing.
     None,
-    /// Whether its key finds it: connections and consumers, which do not change their names.
+    /// Whether its key finds it: consumers do not change their names.
     Kept(bool),
+    /// The same of a connection, when it is due by itself, and the authorizations that are open.
+    Connection { live: bool, due: Option<Moment>, flows: Vec<FlowId>, key: Option<Arc<connection::Key>> },
     /// By login.
     Login(String),
     /// By the ids of its secrets, how its name reads, and whose it is.
@@ -21,9 +23,14 @@ pub(super) enum Names {
 }
 
 impl Names {
-    pub fn of(entry: &Entry) -> Self {
+    pub fn of(id: StreamId, entry: &Entry) -> Self {
         match &entry.state {
-            AnyState::Connection(state) => Self::Kept(matches!(state, connection::State::Live(_))),
+            AnyState::Connection(connection::State::Live(live)) => {
+                let due = connection::due(id, live).map(|(at, _)| at);
+                let flows = live.extra.iter().flat_map(|extra| extra.pending.iter().map(|pending| pending.flow.id)).collect();
+                Self::Connection { live: true, due, flows, key: Some(Arc::clone(&live.key)) }
+            }
+            AnyState::Connection(_) => Self::Connection { live: false, due: None, flows: Vec::new(), key: None },
             AnyState::Consumer(state) => Self::Kept(matches!(state, consumer::State::Live(_))),
             AnyState::User(user::State::Live(user)) => Self::Login(user.profile.login.clone()),
             AnyState::ProviderKey(provider_key::State::Live(key)) => {
@@ -42,6 +49,11 @@ impl Names {
             },
         }
     }
+}
+
+/// API family and service, as one name.
+fn service(key: &connection::Key) -> String {
+    format!("{}+{}", key.unified_api, key.service_id)
 }
 
 /// Whether all things of a kind are listed for their tenant.
@@ -68,11 +80,12 @@ impl Views {
             }
             state => self.key(id, entry.tenant, state),
         }
-        self.rename(id, entry.tenant, Names::None, Names::of(entry));
+        self.rename(id, entry.tenant, Names::None, Names::of(id, entry));
     }
 
     /// Frees the names of before and takes those of after.
     pub(super) fn rename(&mut self, id: StreamId, tenant: TenantId, before: Names, after: Names) {
+        let was_live = matches!(before, Names::Connection { live: true, .. });
         match before {
             Names::Login(login) => {
                 let name = (tenant, login);
@@ -91,6 +104,14 @@ impl Views {
                     self.owned.remove(&(owner, kind, first));
                 }
             }
+            Names::Connection { due, flows, key, .. } => {
+                if let (Some(due), Some(key)) = (due, key) {
+                    self.forget_due(&key, due, id);
+                }
+                for flow in flows {
+                    self.flows.remove(&flow);
+                }
+            }
             Names::None | Names::Kept(_) => {}
         }
         match after {
@@ -106,12 +127,34 @@ impl Views {
                     self.owned.insert((owner, kind, first), id);
                 }
             }
+            Names::Connection { live, due, flows, key } => {
+                if let (Some(due), Some(key)) = (due, key) {
+                    self.due.entry(service(&key)).or_default().insert((due, id));
+                }
+                for flow in flows {
+                    self.flows.insert(flow, id);
+                }
+                if live != was_live
+                    && let Some(entry) = self.things.get(&id).cloned()
+                {
+                    self.key(id, tenant, &entry.state);
+                }
+            }
             Names::Kept(_) => {
                 if let Some(entry) = self.things.get(&id).cloned() {
                     self.key(id, tenant, &entry.state);
                 }
             }
             Names::None => {}
+        }
+    }
+
+    fn forget_due(&mut self, key: &connection::Key, due: Moment, id: StreamId) {
+        let service = service(key);
+        let Some(waiting) = self.due.get_mut(&service) else { return };
+        waiting.remove(&(due, id));
+        if waiting.is_empty() {
+            self.due.remove(&service);
         }
     }
 

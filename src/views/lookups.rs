@@ -8,7 +8,7 @@ use crate::credentials::issued::SecretId;
 use crate::credentials::usage::Used;
 use crate::credentials::user::{self, User};
 use crate::credentials::{AnyState, Kind, connection, connector, consumer, role};
-use crate::kernel::{Moment, PermissionSet, Position, RoleRef, StreamId, TenantId, Tried};
+use crate::kernel::{FlowId, Moment, PermissionSet, Position, RoleRef, StreamId, TenantId, Tried};
 
 /// The kinds of credentials.
 pub const CREDENTIALS: [Kind; 6] = [Kind::Connection, Kind::ApiKey, Kind::ProviderKey, Kind::ApiClient, Kind::UserApplication, Kind::Application];
@@ -213,12 +213,30 @@ impl Views {
         self.vault
     }
 
+    /// Whether everything that goes out is held back: since a restore, until an operator resumes.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let state = self.vault.and_then(|id| self.thing(id)).map(|entry| &entry.state);
+        matches!(state, Some(AnyState::Vault(vault)) if vault.held)
+    }
+
     /// Connections whose exchange has no result yet.
     pub fn flights(&self) -> impl Iterator<Item = (StreamId, Position)> {
         self.things.iter().filter_map(|(id, entry)| match &entry.state {
-            AnyState::Connection(connection::State::Live(live)) => live.flight.map(|intent| (*id, intent)),
+            AnyState::Connection(connection::State::Live(live)) => live.flight.as_ref().map(|flight| (*id, flight.intent)),
             _ => None,
         })
+    }
+
+    /// The connection of an authorization that was begun and has not ended.
+    #[must_use]
+    pub fn flow(&self, flow: FlowId) -> Option<StreamId> {
+        self.flows.get(&flow).copied()
+    }
+
+    /// Services, as `api+service`, that have connections which are or will be due by themselves: each with those, soonest first.
+    pub fn renewals(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (Moment, StreamId)> + '_)> {
+        self.due.iter().map(|(service, waiting)| (service.as_str(), waiting.iter().copied()))
     }
 
     /// Secrets whose keys are due to die at `now`, oldest first.

@@ -21,12 +21,12 @@ pub use state_hash::StateHash;
 
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap};
+use imbl::{HashMap, OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::issued::SecretId;
 use crate::credentials::{AnyEvent, AnyState, Kind, connection};
-use crate::kernel::{Class, Header, KeyId, Moment, Position, StreamId, TenantId, Version};
+use crate::kernel::{Class, FlowId, Header, KeyId, Moment, Position, StreamId, TenantId, Version};
 
 /// One thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,10 @@ pub struct Views {
     connectors: OrdMap<ConnectorName, StreamId>,
     consumers: OrdMap<ConsumerName, StreamId>,
     connections: OrdMap<(TenantId, Arc<connection::Key>), StreamId>,
+    /// Connections that are due by themselves, by service and time.
+    due: OrdMap<String, OrdSet<(Moment, StreamId)>>,
+    /// Authorizations that are open.
+    flows: OrdMap<FlowId, StreamId>,
     /// Every thing of these kinds, deleted ones included.
     listed: OrdMap<(TenantId, Kind, Position), StreamId>,
     /// What a user has, while it is there.
@@ -107,16 +111,15 @@ impl Views {
         if let Some(entry) = self.things.get_mut(&header.stream) {
             // Changed in its place, unless somebody still reads it.
             let entry = Arc::make_mut(entry);
-            let held = retire::held(&entry.state);
-            retire::superseded(&mut self.retired, header, &entry.state, &event);
-            let before = index::Names::of(entry);
+            let held = retire::held(&entry.state, header, &event);
+            let before = index::Names::of(header.stream, entry);
             entry.state = std::mem::take(&mut entry.state).evolve(header, event);
             (entry.version, entry.last) = (header.version, header.position);
             if header.class == Class::Change {
                 entry.content_version = header.version;
             }
             retire::dropped(&mut self.retired, header, &held, &entry.state);
-            let after = index::Names::of(entry);
+            let after = index::Names::of(header.stream, entry);
             if before != after {
                 let tenant = entry.tenant;
                 self.rename(header.stream, tenant, before, after);

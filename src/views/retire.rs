@@ -28,47 +28,56 @@ pub(super) fn replay(retired: &mut Retired, header: &Header) {
     }
 }
 
-/// The secrets that a state rests on, of kinds whose superseded ones stay for the undo window. Connections have rules of their own.
-pub(super) fn held(state: &AnyState) -> Vec<SecretRef> {
-    match state {
-        AnyState::Connection(_) => Vec::new(),
-        other => other.secrets().into_iter().cloned().collect(),
+/// A secret that a state rests on, and when it dies if the state rests on it no more.
+pub(super) type Held = (SecretRef, Moment);
+
+/// The secrets that a state rests on, as far as the event may take them away.
+pub(super) fn held(state: &AnyState, header: &Header, event: &AnyEvent) -> Vec<Held> {
+    let undone = header.recorded_at.plus_seconds(UNDO_WINDOW);
+    match (state, event) {
+        (AnyState::Connection(connection::State::Live(live)), AnyEvent::Connection(event)) if takes_away(event) => {
+            let deleted = matches!(event, connection::Event::Deleted);
+            let ends = live.access.as_ref().filter(|_| !deleted).and_then(|access| Some((&access.secret, access.expires_at?)));
+            let of_access = |secret: &SecretRef| ends.filter(|(access, _)| *access == secret).map(|(_, end)| end);
+            let at = |secret: &SecretRef| of_access(secret).map_or(undone, |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
+            live.secrets().map(|secret| (secret.clone(), at(secret))).collect()
+        }
+        (AnyState::Connection(_), _) => Vec::new(),
+        (other, _) => other.secrets().into_iter().map(|secret| (secret.clone(), undone)).collect(),
     }
 }
 
-/// Those that the state rests on no more.
-pub(super) fn dropped(retired: &mut Retired, header: &Header, held: &[SecretRef], after: &AnyState) {
+/// Whether an event of a connection may put secrets out of use: most do not, and are many.
+const fn takes_away(event: &connection::Event) -> bool {
+    use connection::Event;
+    matches!(
+        event,
+        Event::Updated(_)
+            | Event::Imported { .. }
+            | Event::Exchanged { .. }
+            | Event::Confirmed { .. }
+            | Event::Dropped { .. }
+            | Event::Revoked { .. }
+            | Event::Deleted
+    )
+}
+
+/// Those that the state rests on no more; of a connection, also those that the event brought and that are not used: what comes after its delete,
+/// or too late.
+pub(super) fn dropped(retired: &mut Retired, header: &Header, held: &[Held], after: &AnyState) {
     replay(retired, header);
-    if held.is_empty() {
+    let unused = matches!(after, AnyState::Connection(_)) && !header.secrets.is_empty();
+    if held.is_empty() && !unused {
         return;
     }
     let (kept, undone) = (after.secrets(), header.recorded_at.plus_seconds(UNDO_WINDOW));
-    for secret in held.iter().filter(|secret| !kept.contains(secret)) {
-        retired.insert(due(undone, secret), header.stream);
+    for (secret, at) in held.iter().filter(|(secret, _)| !kept.contains(&secret)) {
+        retired.insert(due(*at, secret), header.stream);
     }
-}
-
-/// What the event puts out of use in a connection: a superseded access token, all that a deleted one held, and what a late exchange still
-/// brings it.
-pub(super) fn superseded(retired: &mut Retired, header: &Header, before: &AnyState, event: &AnyEvent) {
-    let (AnyState::Connection(before), AnyEvent::Connection(event)) = (before, event) else { return };
-    let undone = header.recorded_at.plus_seconds(UNDO_WINDOW);
-    match (before, event) {
-        (state, connection::Event::Deleted) => {
-            for secret in state.secrets() {
-                retired.insert(due(undone, secret), header.stream);
-            }
+    if unused {
+        let brought = header.secrets.iter().filter(|secret| secret.name != REPLAY).filter_map(|secret| header.secret(&secret.name));
+        for secret in brought.filter(|secret| !kept.contains(&secret)) {
+            retired.insert(due(undone, &secret), header.stream);
         }
-        (connection::State::Deleted { .. }, _) => {
-            for secret in &header.secrets {
-                retired.insert((undone, header.position, secret.name.clone()), header.stream);
-            }
-        }
-        (connection::State::Live(live), _) if header.secret("access_token").is_some() => {
-            let Some((access, expires_at)) = &live.access else { return };
-            let at = expires_at.map_or(undone, |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
-            retired.insert(due(at, access), header.stream);
-        }
-        _ => {}
     }
 }

@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use crate::all_kinds_life::{Answer, CLIENTS, Life, OWN_APPLICATIONS, Things, hash, serve_home, text};
 use crate::all_kinds_steps::{end, live};
 
-/// What no command leads to: only a restore writes the first, and the others would need access or refresh tokens that the kind does not have.
-const ELSEWHERE: [(&str, &str); 5] = [
+/// What no command leads to: what takes 48 hours, what only a restore writes and what follows it; and the others would need access or refresh tokens that the kind does not have.
+const ELSEWHERE: [(&str, &str); 7] = [
+    ("connection", "dropped"),
     ("vault", "restored"),
+    ("vault", "resumed"),
     ("api_key", "token_revoked"),
     ("api_key", "tokens_revoked"),
     ("application", "tokens_revoked"),

@@ -73,9 +73,9 @@ pub async fn serve_home(home: &Home) -> Running {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, told) = tokio::sync::watch::channel(false);
-    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
+    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     let root_key = Box::new(home.key_file(vault.keyring().vault()).unwrap());
-    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, root_key });
+    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key });
     let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings }), Listening::default(), told));
     Running { vault, base, stop, served, lock }
 }
@@ -224,13 +224,13 @@ impl Life {
         let vault = Arc::clone(&self.running.as_ref().unwrap().vault);
         let owner = vault.authenticate(&self.token).unwrap();
         let key = Key { app: "app".into(), consumer: consumer.into(), unified_api: "hris".into(), service_id: "personio".into() };
-        let (intent, _) = act(&vault, &owner, &key, || Act::StartExchange).await;
-        act(&vault, &owner, &key, || Act::FinishExchange { intent, outcome: outcome() }).await;
+        let (intent, _) = act(&vault, &owner, &key, || Act::StartExchange(keyledger::credentials::connection::Want::Begin)).await;
+        act(&vault, &owner, &key, || Act::FinishExchange { intent, outcome: outcome(), confirm: None }).await;
         self.note();
     }
 }
 
-async fn act(vault: &Vault, owner: &Principal, key: &Key, given: impl Fn() -> Act) -> (Position, Position) {
+pub async fn act(vault: &Vault, owner: &Principal, key: &Key, given: impl Fn() -> Act) -> (Position, Position) {
     let command = Command { principal: owner, meta: Meta::default(), idempotency: None };
     let decide = |at: &Given<'_>| -> Result<_, Refusal> { plans::upsert(at, owner.tenant, key, given()) };
     vault.execute(&command, decide).await.unwrap().events.unwrap()

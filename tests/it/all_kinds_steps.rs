@@ -213,6 +213,7 @@ async fn connections(life: &mut Life, things: &mut Things) {
     life.ask_as(&owner, &consumer, "POST", personio, json!({"settings": {"client_id": "an id", "client_secret": secrets[2]}})).await;
     life.exchange(&consumer, || fetched(&secrets[3])).await;
     life.exchange(&consumer, lost).await;
+    crate::all_kinds_oauth::lead(life, &format!("late-{}", things.tag)).await;
     let refused = life.request(life.running.as_ref().unwrap(), &owner, "POST", &format!("{personio}/token"), &consumer);
     assert_eq!(life.send(refused).await.0, 422, "the guard lets no call through");
     things.credentials.push(reveal(life, "connection").await);

@@ -15,7 +15,7 @@ async fn a_leap_ahead_refuses_writes_until_the_time_is_confirmed_and_a_leap_back
     drop(rustls::crypto::ring::default_provider().install_default());
     let VaultBench { vault, clock, token, folder, .. } = VaultBench::new().await;
     let vault = Arc::new(vault);
-    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
+    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);

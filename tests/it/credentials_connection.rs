@@ -28,7 +28,7 @@ impl Life {
     fn of(connector: Connector) -> Self {
         let key = Key { app: "app".into(), consumer: "c".into(), unified_api: connector.unified_api.clone(), service_id: connector.service_id.clone() };
         let subject = Subject { stream: STREAM, version: Version(1) };
-        let context = Context { subject, now: Moment::from_millis(START), connector: &connector };
+        let context = Context { subject, now: Moment::from_millis(START), connector: &connector, supplied: &|_| false };
         let state = fresh(key, StreamId([1; 16]), &context);
         Self { connector, state, position: 1 }
     }
@@ -37,7 +37,7 @@ impl Life {
     fn send(&mut self, command: Command) -> Result<Vec<Class>, Refusal> {
         let now = Moment::from_millis(START).plus_seconds(i64::try_from(self.position).unwrap());
         let subject = Subject { stream: STREAM, version: Version(self.position) };
-        let plan = decide(&Context { subject, now, connector: &self.connector }, &self.state, command)?;
+        let plan = decide(&Context { subject, now, connector: &self.connector, supplied: &|_| false }, &self.state, command)?;
         let mut classes = Vec::new();
         for write in plan.writes {
             self.position += 1;
@@ -156,15 +156,15 @@ fn a_phase_follows_from_what_is_there() {
 fn an_import_keeps_the_token_that_it_does_not_bring_and_ends_a_failure() {
     let mut life = Life::of(connector("hris", "personio"));
     life.update(&[("client_id", json!("i")), ("client_secret", json!("s"))]).unwrap();
-    life.send(Command::StartExchange).unwrap();
+    life.send(Command::StartExchange(keyledger::credentials::connection::Want::Begin)).unwrap();
     let intent = Position(life.position);
-    life.send(Command::FinishExchange { intent, outcome: Outcome::Lost { cause: "a test".into() } }).unwrap();
+    life.send(Command::FinishExchange { intent, outcome: Outcome::Lost { cause: "a test".into() }, confirm: None }).unwrap();
     assert!(life.live().failure.as_ref().is_some_and(|failure| failure.lost));
     life.import(Some("a"), Some("r")).unwrap();
     assert_eq!((life.live().failure.as_ref(), life.live().phase), (None, Phase::Callable));
     let refresh = life.live().refresh.clone();
     life.import(Some("b"), None).unwrap();
-    assert_eq!((life.live().refresh.clone(), life.live().access.as_ref().unwrap().0.position), (refresh, Position(life.position)));
+    assert_eq!((life.live().refresh.clone(), life.live().access.as_ref().unwrap().secret.position), (refresh, Position(life.position)));
     assert!(life.live().refresh.is_some());
 }
 
@@ -225,13 +225,13 @@ fn an_empty_secret_is_no_secret() {
 fn a_late_result_of_an_older_exchange_leaves_the_newer_flight_alone() {
     let mut life = Life::of(connector("hris", "personio"));
     life.update(&[("client_id", json!("i")), ("client_secret", json!("s"))]).unwrap();
-    life.send(Command::StartExchange).unwrap();
+    life.send(Command::StartExchange(keyledger::credentials::connection::Want::Begin)).unwrap();
     let older = Position(life.position);
-    life.send(Command::FinishExchange { intent: older, outcome: Outcome::Lost { cause: "a test".into() } }).unwrap();
-    life.send(Command::StartExchange).unwrap();
+    life.send(Command::FinishExchange { intent: older, outcome: Outcome::Lost { cause: "a test".into() }, confirm: None }).unwrap();
+    life.send(Command::StartExchange(keyledger::credentials::connection::Want::Begin)).unwrap();
     let newer = Position(life.position);
     let tokens = Tokens { access: Some(Secret::from("late")), ..Tokens::default() };
-    life.send(Command::FinishExchange { intent: older, outcome: Outcome::Tokens(tokens) }).unwrap();
-    assert_eq!(life.live().flight, Some(newer));
+    life.send(Command::FinishExchange { intent: older, outcome: Outcome::Tokens(tokens), confirm: None }).unwrap();
+    assert_eq!(life.live().flight.as_ref().map(|flight| flight.intent), Some(newer));
     assert!(life.live().access.is_some(), "and yet it is kept");
 }

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keyledger::credentials::connection::{self, Key, Part, Phase, Written};
-use keyledger::credentials::connector::GrantType;
+use keyledger::credentials::connection::{self, Grant, Key, Part, Phase, Written};
 use keyledger::credentials::vault::SecretAt;
 use keyledger::credentials::{AnyEvent, Meta, Verifier, api_key, connector, consumer, issued, tenant, user, vault};
 
@@ -26,7 +25,7 @@ fn meta() -> Meta {
     }
 }
 
-fn at(seconds: i64) -> Moment {
+pub fn at(seconds: i64) -> Moment {
     Moment::from_millis(1_777_903_500_000).plus_seconds(seconds)
 }
 
@@ -48,17 +47,35 @@ fn connections() -> Vec<connection::Event> {
     let secret = SecretRef { position: Position(7), name: "access_token".into(), version: Version(2), fingerprint: Fingerprint([9; 16]) };
     let intent = Position(41);
     vec![
-        Event::Created { key, consumer: StreamId([1; 16]), phase: Phase::Added },
+        Event::Created { key, consumer: StreamId([1; 16]), phase: Phase::Added, grant: None },
         Event::Updated(written()),
         Event::Imported { written: written(), issued_at: Some(at(0)), expires_at: Some(at(3600)) },
-        Event::ExchangeStarted { grant: GrantType::ClientCredentials },
-        Event::Exchanged { intent, issued_at: Some(at(1)), expires_at: Some(at(3601)), scope: Some("read write".into()), phase: Phase::Authorized },
-        Event::ExchangeFailed { intent, cause: "the service answered 401: invalid_client".into(), passing: false, status: Some(401) },
+        Event::ExchangeStarted { grant: Grant::ClientCredentials, parent: None, flow: None },
+        Event::Exchanged {
+            intent,
+            issued_at: Some(at(1)),
+            expires_at: Some(at(3601)),
+            scope: Some("read write".into()),
+            phase: Phase::Authorized,
+            confirm: None,
+            late: false,
+        },
+        Event::ExchangeFailed {
+            intent,
+            cause: "the service answered 401: invalid_client".into(),
+            passing: false,
+            status: Some(401),
+            retry_at: None,
+            phase: None,
+        },
         Event::ExchangeLost { intent, cause: "no whole answer in time; the outcome is unknown".into() },
         Event::Validated { phase: Phase::Invalid },
         Event::Revealed { secret },
         Event::Deleted,
     ]
+    .into_iter()
+    .chain(crate::event_shapes_connections::later())
+    .collect()
 }
 
 fn others() -> Vec<AnyEvent> {
@@ -89,6 +106,7 @@ fn others() -> Vec<AnyEvent> {
         vault::Event::Created.into(),
         vault::Event::Shredded { secrets, reason: "retention".into() }.into(),
         restored.into(),
+        vault::Event::Resumed.into(),
     ];
     let metadata = Some(Json::from(&json!({"account": 1})));
     let consumers = vec![
@@ -102,7 +120,7 @@ fn others() -> Vec<AnyEvent> {
     events
 }
 
-/// One event of each type. The match has no other arm, so that a new type without an example does not compile.
+/// At least one event of each type. The match has no other arm, so that a new type without an example does not compile.
 fn examples() -> Vec<AnyEvent> {
     let all: Vec<AnyEvent> = connections().into_iter().map(AnyEvent::from).chain(others()).collect();
     for event in &all {
@@ -128,9 +146,17 @@ fn examples() -> Vec<AnyEvent> {
                 | connection::Event::ExchangeLost { .. }
                 | connection::Event::Validated { .. }
                 | connection::Event::Revealed { .. }
+                | connection::Event::AuthorizationBegun(_)
+                | connection::Event::AuthorizationEnded { .. }
+                | connection::Event::Confirmed { .. }
+                | connection::Event::Dropped { .. }
+                | connection::Event::Revoked { .. }
+                | connection::Event::RevocationTold(_)
+                | connection::Event::Consented { .. }
+                | connection::Event::Used { .. }
                 | connection::Event::Deleted,
             )
-            | AnyEvent::Vault(vault::Event::Created | vault::Event::Shredded { .. } | vault::Event::Restored { .. }) => {}
+            | AnyEvent::Vault(vault::Event::Created | vault::Event::Shredded { .. } | vault::Event::Restored { .. } | vault::Event::Resumed) => {}
             other => assert!(crate::event_shapes_issued::is_known(other)),
         }
     }
@@ -141,12 +167,25 @@ fn name(event: &AnyEvent) -> String {
     format!("{}.{}.json", event.kind(), event.event_type())
 }
 
+/// The examples with their files: of a type that came to say more there are several, `kind.type.json`, `kind.type.2.json` and so on.
+fn files() -> Vec<(String, AnyEvent)> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let numbered = |event: AnyEvent| {
+        let name = name(&event);
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        let file = if *count == 1 { name } else { name.replace(".json", &format!(".{count}.json")) };
+        (file, event)
+    };
+    examples().into_iter().map(numbered).collect()
+}
+
 #[test]
 fn every_event_is_written_as_it_always_was() {
     let bless = std::env::var_os("KEYLEDGER_BLESS").is_some();
-    for event in examples() {
+    for (file, event) in files() {
         let stored: Value = serde_json::from_slice(&event.to_facts(&meta()).unwrap()).unwrap();
-        let path = folder().join(name(&event));
+        let path = folder().join(file);
         if bless && !path.exists() {
             fs::write(&path, serde_json::to_string_pretty(&stored).unwrap() + "\n").unwrap();
         }
@@ -163,13 +202,14 @@ fn every_stored_shape_is_read_and_says_the_same_again() {
         let file = path.file_name().unwrap().to_str().unwrap().to_owned();
         let (kind, text) = (file.split('.').next().unwrap(), fs::read(&path).unwrap());
         let read = AnyEvent::from_facts(kind, &text).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert_eq!(name(&read.event), file);
+        let parts: Vec<&str> = file.split('.').collect();
+        assert_eq!(name(&read.event), format!("{}.{}.json", parts[0], parts[1]));
         let again: Value = serde_json::from_slice(&read.event.to_facts(&read.meta).unwrap()).unwrap();
         assert_eq!(again, serde_json::from_slice::<Value>(&text).unwrap(), "{file}");
         assert!(AnyEvent::from_facts("unknown", &text).is_err());
         seen.insert(file);
     }
-    assert_eq!(seen, examples().iter().map(name).collect(), "one file for each type");
+    assert_eq!(seen, files().into_iter().map(|(file, _)| file).collect(), "one file for each example");
 }
 
 #[test]

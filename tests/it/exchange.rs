@@ -60,13 +60,13 @@ async fn a_hundred_callers_share_one_call_and_all_hear_of_its_tokens() {
     callers[0].abort();
     service.go.add_permits(100);
     for caller in callers.into_iter().skip(1) {
-        assert!(matches!(caller.await.unwrap(), Landed::Stored));
+        assert!(matches!(caller.await.unwrap(), Landed::Stored { .. }));
     }
     bench.exchanges.settle().await;
     // Those that came after the first flight had landed have made calls of their own, one at a time.
     let live = bench.live();
     assert_eq!((live.phase, live.flight, live.scope.as_deref(), live.failure), (Phase::Callable, None, Some("read"), None));
-    assert_eq!(live.access.unwrap().1, Some(bench.vault.now().plus_seconds(3600)));
+    assert_eq!(live.access.unwrap().expires_at, Some(bench.vault.now().plus_seconds(3600)));
     assert_eq!(bench.shown("access_token").await, "canary-token");
 }
 
@@ -91,7 +91,7 @@ async fn a_caller_that_joins_makes_no_call_of_its_own() {
     all.wait_for(|count| *count == 50).await.unwrap();
     service.go.add_permits(50);
     for caller in callers {
-        assert!(matches!(caller.await.unwrap(), Landed::Stored));
+        assert!(matches!(caller.await.unwrap(), Landed::Stored { .. }));
     }
     assert_eq!(service.calls.load(Ordering::SeqCst), 1);
 }
@@ -106,7 +106,7 @@ async fn what_the_service_refuses_is_recorded_with_its_status_and_the_next_try_m
         assert_eq!((cause.as_str(), status), ("the service answered 401: invalid_client", Some(401)));
         assert_eq!(service.calls.load(Ordering::SeqCst), calls);
         let failure = bench.live().failure.unwrap();
-        assert_eq!((failure.status, failure.passing, failure.lost, bench.live().phase), (Some(401), false, false, Phase::Added));
+        assert_eq!((failure.status, failure.passing, failure.lost, bench.live().phase), (Some(401), false, false, Phase::Invalid));
     }
 }
 
@@ -147,12 +147,12 @@ async fn a_repeated_key_does_not_take_an_exchange_without_a_result_for_a_success
         tokio::task::yield_now().await;
     }
     // One that does not know of the flight: it sees the intent alone.
-    let other = Arc::new(Exchanges::new(Arc::clone(&bench.vault), Egress::new(Policy::default(), Limits::default())));
+    let other = Arc::new(Exchanges::new(Arc::clone(&bench.vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     let Landed::Failed { cause, status: None } = other.exchange(wanted.clone()).await else { panic!("nothing is stored yet") };
     assert!(cause.ends_with("the outcome is unknown"), "{cause}");
     service.go.add_permits(1);
-    assert!(matches!(flying.await.unwrap(), Landed::Stored));
-    assert!(matches!(other.exchange(wanted).await, Landed::Stored));
+    assert!(matches!(flying.await.unwrap(), Landed::Stored { .. }));
+    assert!(matches!(other.exchange(wanted).await, Landed::Stored { .. }));
     assert_eq!(service.calls.load(Ordering::SeqCst), 1);
 }
 
@@ -168,14 +168,14 @@ async fn what_an_earlier_run_left_open_is_said_to_be_lost() {
         tokio::task::yield_now().await;
     }
     // As the next run would: the flight stands in the log, and nobody waits for it.
-    let next = Arc::new(Exchanges::new(Arc::clone(&bench.vault), Egress::new(Policy::default(), Limits::default())));
+    let next = Arc::new(Exchanges::new(Arc::clone(&bench.vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     assert_eq!(next.sweep().await.unwrap(), 1);
     let failure = bench.live().failure.unwrap();
     assert!(failure.lost && bench.live().flight.is_none());
     assert_eq!(next.sweep().await.unwrap(), 0);
     // A result that comes after all is kept.
     service.go.add_permits(1);
-    assert!(matches!(flying.await.unwrap(), Landed::Stored));
+    assert!(matches!(flying.await.unwrap(), Landed::Stored { .. }));
     assert!(bench.live().access.is_some() && bench.live().failure.is_none());
 }
 
@@ -195,10 +195,10 @@ async fn a_flight_that_nobody_flies_does_not_keep_the_next_one_on_the_ground() {
     service.go.add_permits(1);
     let bench = Bench::new(format!("{}/token", service.base), LOOPBACK).await;
     let command = Command { principal: &bench.wanted.principal, meta: Meta::default(), idempotency: None };
-    let start = |given: &Given<'_>| plans::on_connection(given, bench.wanted.connection, Order::StartExchange);
+    let start = |given: &Given<'_>| plans::on_connection(given, bench.wanted.connection, Order::StartExchange(keyledger::credentials::connection::Want::Begin));
     let intent = bench.vault.execute(&command, start).await.unwrap().events.unwrap().0;
-    assert_eq!(bench.live().flight, Some(intent));
-    assert!(matches!(bench.exchange().await, Landed::Stored));
+    assert_eq!(bench.live().flight.map(|flight| flight.intent), Some(intent));
+    assert!(matches!(bench.exchange().await, Landed::Stored { .. }));
     let lost = bench.vault.log().fetch(&[intent.next()]).await.unwrap();
     assert_eq!((lost[0].header().event_type.as_str(), lost[0].header().causation), ("exchange_lost", intent));
 }

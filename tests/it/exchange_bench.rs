@@ -7,7 +7,7 @@ use keyledger::credentials::connector::{AuthType, ClientAuth, Connector, Encodin
 use keyledger::credentials::{AnyEvent, AnyState, Meta};
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::kernel::{Plan, Refusal};
-use keyledger::oauth::{Exchanges, Landed, Wanted};
+use keyledger::oauth::{Exchanges, Landed, Wanted, What};
 use keyledger::vault::{Command, Given, Vault, plans};
 use serde_json::json;
 
@@ -81,8 +81,8 @@ impl Bench {
         let VaultBench { vault, folder, owner, .. } = bench;
         let vault = Arc::new(vault);
         let policy = Policy { allowed: allowed.iter().map(|range| range.parse().unwrap()).collect() };
-        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(policy, Limits::default())));
-        Self { vault, exchanges, wanted: Wanted { principal: owner, meta: Meta::default(), idempotency: None, connection }, _files: folder }
+        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(policy, Limits::default()), "http://127.0.0.1".to_owned()));
+        Self { vault, exchanges, wanted: Wanted { principal: owner, meta: Meta::default(), idempotency: None, connection, what: What::Begin }, _files: folder }
     }
 
     /// Carries out a command of the connection's owner.

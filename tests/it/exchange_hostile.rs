@@ -47,7 +47,7 @@ fn door(whole: Duration) -> Egress {
 async fn play(whole: Duration, cases: impl IntoIterator<Item = Case>) {
     // It looks like an error code, so that only a comparison can tell that it is none.
     let bench = Bench::with_secret(String::new(), LOOPBACK, "canary_secret").await;
-    let hurried = Arc::new(Exchanges::new(Arc::clone(&bench.vault), door(whole)));
+    let hurried = Arc::new(Exchanges::new(Arc::clone(&bench.vault), door(whole), "http://127.0.0.1".to_owned()));
     for (name, behaviour, end) in cases {
         let url = start(behaviour).await;
         bench.point_at(url).await;
@@ -63,7 +63,7 @@ async fn play(whole: Duration, cases: impl IntoIterator<Item = Case>) {
         assert_eq!((&after.settings, &after.sealed, after.flight, after.phase), (&before.settings, &before.sealed, None, Phase::Callable), "{name}");
         // The next call is answered as it should be.
         let next = bench.exchange().await;
-        assert!(matches!(next, Landed::Stored), "{name}: {next:?}");
+        assert!(matches!(next, Landed::Stored { .. }), "{name}: {next:?}");
         assert_eq!((bench.shown("access_token").await.as_str(), bench.live().failure), ("good-token", None), "{name}");
     }
 }
@@ -72,10 +72,10 @@ async fn holds(bench: &Bench, name: &str, landed: &Landed, end: End) {
     let live = bench.live();
     assert!(!format!("{live:?} {landed:?}").contains("canary"), "{name}: {live:?} {landed:?}");
     if let End::Stored(token, lifetime) = end {
-        assert!(matches!(landed, Landed::Stored), "{name}: {landed:?}");
+        assert!(matches!(landed, Landed::Stored { .. }), "{name}: {landed:?}");
         assert_eq!((bench.shown("access_token").await.as_str(), &live.failure), (token, &None), "{name}");
         let expires_at = lifetime.map(|seconds| bench.vault.now().plus_seconds(seconds));
-        assert_eq!(live.access.unwrap().1, expires_at, "{name}");
+        assert_eq!(live.access.unwrap().expires_at, expires_at, "{name}");
         return;
     }
     let Landed::Failed { cause, status } = landed else { panic!("{name}: {landed:?}") };

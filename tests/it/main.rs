@@ -4,6 +4,7 @@
 
 mod all_kinds;
 mod all_kinds_life;
+mod all_kinds_oauth;
 mod all_kinds_steps;
 mod api_clients;
 mod api_keys;
@@ -26,6 +27,7 @@ mod documented_provider_keys;
 mod documented_user_applications;
 mod egress;
 mod event_shapes;
+mod event_shapes_connections;
 mod event_shapes_issued;
 mod exchange;
 mod exchange_bench;

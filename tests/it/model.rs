@@ -321,9 +321,11 @@ impl Model {
             if access.is_some() {
                 live.access = seconds.map_or(Access::Endless, |seconds| Access::Until(from + seconds * 1000));
             }
+            if access.is_some() || refresh.is_some() {
+                (live.failed, live.refused, live.invalid) = (None, None, false);
+            }
             live.tokens.extend(access.map(|token| ("access_token", token)));
             live.tokens.extend(refresh.map(|token| ("refresh_token", token)));
-            live.failed = None;
             Ok(true)
         })?;
         self.wrote(route, request, &asked(request));
@@ -369,9 +371,20 @@ impl Model {
             Exchange::Tokens { lifetime } => {
                 live.access = lifetime.map_or(Access::Endless, |seconds| Access::Until(self.now + seconds * 1000));
                 live.tokens.insert("access_token", FETCHED.to_owned());
-                (live.failed, live.tag, live.updated) = (None, live.events, self.now);
+                (live.failed, live.refused, live.invalid) = (None, None, false);
+                (live.tag, live.updated) = (live.events, self.now);
             }
-            Exchange::Failed | Exchange::Lost => live.failed = Some(self.now),
+            Exchange::Failed => {
+                live.failed = Some(self.now);
+                live.refused = live.refused.or(Some(self.now));
+                let works = match live.access {
+                    Access::None => false,
+                    Access::Endless => true,
+                    Access::Until(end) => end > self.now,
+                };
+                live.invalid |= !works;
+            }
+            Exchange::Lost => live.failed = Some(self.now),
         }
         self.writes += 1;
         Ok(())

@@ -24,6 +24,10 @@ pub struct Connection {
     pub mappings: Option<Value>,
     pub access: Access,
     pub failed: Option<i64>,
+    /// When the service first refused the credentials since it last took them.
+    pub refused: Option<i64>,
+    /// Whether the service has found them wrong.
+    pub invalid: bool,
     pub created: i64,
     pub updated: i64,
 }
@@ -50,6 +54,8 @@ impl Connection {
             mappings: None,
             access: Access::None,
             failed: None,
+            refused: None,
+            invalid: false,
             created: now,
             updated: now,
         }
@@ -62,6 +68,7 @@ impl Connection {
                 return Err(INVALID);
             }
             let is_fact = fields(connector).any(|field| field["id"] == **id && field["sensitive"] == false);
+            self.invalid &= !is_fact && value == MASK;
             // An empty secret is none: a form sends its empty fields along.
             if value.is_null() || (!is_fact && value == "") {
                 self.facts.remove(id);
@@ -85,6 +92,7 @@ impl Connection {
         let required = fields(connector).filter(|field| field["required"] == true).filter_map(|field| field["id"].as_str());
         let complete = required.filter(|id| !before.contains(id)).all(|id| self.has(id));
         match connector["auth_type"].as_str() {
+            _ if self.invalid => "invalid",
             Some("oauth2") if self.tokens.is_empty() => "added",
             Some("oauth2") if complete => "callable",
             Some("oauth2") => "authorized",

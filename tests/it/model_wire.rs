@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::{Body, Fault, HEADERS, INVALID, Request, TOO_LARGE};
-use crate::model_connection::{Access, Connection, MASK, fields};
+use crate::model_connection::{Connection, MASK, fields};
 
 pub fn is_id(id: &str) -> bool {
     (1..=255).contains(&id.len()) && !id.chars().any(|c| c == '/' || c.is_control())
@@ -103,8 +103,8 @@ pub fn show(connector: &Value, live: Option<&Connection>) -> Value {
     object["health"] = json!(health(connector, live));
     object["created_at"] = json!(live.created);
     object["updated_at"] = json!(live.updated);
-    if let Access::Until(end) = live.access {
-        object["credentials_expire_at"] = json!(end);
+    if let Some(refused) = live.refused.filter(|_| !live.tokens.is_empty()) {
+        object["credentials_expire_at"] = json!(refused + 48 * 3_600_000);
     }
     if let Some(failed) = live.failed {
         object["last_refresh_failed_at"] = json!(failed);
@@ -115,6 +115,7 @@ pub fn show(connector: &Value, live: Option<&Connection>) -> Value {
 fn health(connector: &Value, live: &Connection) -> &'static str {
     match live.state(connector) {
         _ if live.failed.is_some() => "pending_refresh",
+        "invalid" => "needs_auth",
         "callable" => "ok",
         "added" if connector["auth_type"] == "oauth2" => "needs_auth",
         _ => "missing_settings",

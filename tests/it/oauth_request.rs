@@ -57,8 +57,8 @@ fn a_setting_cannot_move_the_request_elsewhere() {
 }
 
 fn cause(status: u16, body: &str) -> (String, bool) {
-    match read_answer(status, body.as_bytes(), Moment::from_millis(0), &[&Secret::from("hush_hush")]) {
-        Outcome::Failed { cause, passing, status: Some(told) } if told == status => (cause, passing),
+    match read_answer(status, body.as_bytes(), None, Moment::from_millis(0), &[&Secret::from("hush_hush")]) {
+        Outcome::Failed { cause, passing, status: Some(told), .. } if told == status => (cause, passing),
         _ => panic!("{status} {body} was taken for tokens"),
     }
 }
@@ -104,7 +104,7 @@ fn lifetimes_are_believed_within_reason() {
     ];
     for (expires_in, expected) in lifetimes {
         let body = json!({"access_token": "a", "expires_in": expires_in}).to_string();
-        match read_answer(200, body.as_bytes(), Moment::from_millis(1000), &[]) {
+        match read_answer(200, body.as_bytes(), None, Moment::from_millis(1000), &[]) {
             Outcome::Tokens(tokens) => assert_eq!(tokens.expires_at, expected.map(|s| Moment::from_millis(1000).plus_seconds(s)), "{body}"),
             _ => panic!("{body}"),
         }

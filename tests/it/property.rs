@@ -129,7 +129,7 @@ impl Case {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, told) = tokio::sync::watch::channel(false);
-        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default())));
+        let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
         let front = Front { vault: Arc::clone(&vault), exchanges, settings: operator() };
         let served = tokio::spawn(serve(listener, router(&front), Listening::default(), told));
         self.running = Some(Running { vault, lock, stop, served, base });
@@ -323,7 +323,7 @@ impl Case {
             };
             vault.execute(&command, decide).await
         };
-        let came = match act(&|| Act::StartExchange).await {
+        let came = match act(&|| Act::StartExchange(keyledger::credentials::connection::Want::Begin)).await {
             Err(VaultError::Refused(refusal)) => Err(refusal),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
             Ok(started) => {
@@ -336,10 +336,10 @@ impl Case {
                 };
                 let outcome = || match outcome {
                     Exchange::Tokens { lifetime } => Outcome::Tokens(tokens(lifetime)),
-                    Exchange::Failed => Outcome::Failed { cause: "the service answered 401".into(), passing: true, status: Some(401) },
+                    Exchange::Failed => Outcome::Failed { cause: "the service answered 401".into(), passing: true, status: Some(401), retry_at: None },
                     Exchange::Lost => Outcome::Lost { cause: "a test".into() },
                 };
-                act(&|| Act::FinishExchange { intent, outcome: outcome() }).await.unwrap();
+                act(&|| Act::FinishExchange { intent, outcome: outcome(), confirm: None }).await.unwrap();
                 Ok(())
             }
         };

@@ -291,6 +291,8 @@ fn at(target: Target, place: Place) -> Target {
     match target {
         Target::Connection(..) => Target::Connection(api, service),
         Target::Import(..) => Target::Import(api, service),
+        // Of a service that speaks OAuth it calls the service: others test that.
+        Target::Validate(..) if ["personio", "commercetools", "pipedrive"].contains(&service) => Target::Validate("crm", "activecampaign"),
         Target::Validate(..) => Target::Validate(api, service),
         Target::Consumer(_) => Target::Consumer(place.consumer),
         other => other,

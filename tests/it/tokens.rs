@@ -177,7 +177,7 @@ async fn tokens_that_are_not_ours_or_over_open_nothing() {
         assert!(vault.authenticate(&bad).is_err());
     }
     let key = bench.keyring.purpose(TenantId::SYSTEM, Purpose::Jwt).unwrap();
-    let claims = jwt::open(key.id, &key.key, &access).unwrap();
+    let claims: jwt::Claims = jwt::open(key.id, &key.key, &access).unwrap();
     assert!(vault.authenticate(&jwt::mint(key.id, &keyledger::seal::Key::new([9; 32]), &claims)).is_err(), "another key");
     let changed = |change: fn(&mut jwt::Claims)| {
         let mut claims = claims.clone();

@@ -211,7 +211,8 @@ async fn a_superseded_access_token_is_due_to_die_and_a_deleted_one_after_the_und
     bench.execute(|given| plans::update(given, TENANT, &key("c", "pipedrive"), Changes { enabled: Some(false), ..Changes::default() })).await.unwrap();
     bench.execute(|given| plans::delete_connection(given, TENANT, &key("c", "pipedrive"))).await.unwrap();
     let later = now.plus_seconds(30 * 24 * 3600);
-    assert_eq!(due(later), [first, (later, "access_token".to_owned()), (later, "refresh_token".to_owned())]);
+    let of = |name: &str| (later, name.to_owned());
+    assert_eq!(due(later), [first, of("refresh_token"), of("access_token"), of("refresh_token")], "a refresh token that another took the place of, too");
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl VaultBench {
 
 /// What an operator sets, over the root key of these tests.
 pub fn operator() -> Arc<Settings> {
-    Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, root_key: Box::new(Root) })
+    Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(Root) })
 }
 
 pub fn key(consumer: &str, service_id: &str) -> Key {

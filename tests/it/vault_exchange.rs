@@ -31,7 +31,7 @@ async fn send(bench: &VaultBench, stream: StreamId, command: impl Fn() -> Comman
         let entry = given.views.thing(stream).unwrap();
         let AnyState::Connection(state) = &entry.state else { panic!("another kind") };
         let (_, connector) = given.views.connector(TENANT, "hris", "personio").unwrap();
-        let context = Context { subject: Subject { stream, version: entry.content_version }, now: given.now, connector };
+        let context = Context { subject: Subject { stream, version: entry.content_version }, now: given.now, connector, supplied: &|_| false };
         Ok(connection::decide(&context, state, command())?.map(AnyEvent::from))
     };
     bench.execute(decide).await
@@ -52,15 +52,15 @@ fn refusal(result: Result<Answer, VaultError>) -> Refusal {
 async fn one_exchange_flies_at_a_time_and_its_result_makes_the_connection_callable() {
     let bench = VaultBench::new().await;
     let stream = entered(&bench).await;
-    let started = send(&bench, stream, || Command::StartExchange).await.unwrap();
+    let started = send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await.unwrap();
     let intent = started.events.unwrap().0;
-    assert_eq!((live(&started, stream).flight, live(&started, stream).phase), (Some(intent), Phase::Added));
-    let finished = send(&bench, stream, || Command::FinishExchange { intent, outcome: tokens() }).await.unwrap();
+    assert_eq!((live(&started, stream).flight.map(|flight| flight.intent), live(&started, stream).phase), (Some(intent), Phase::Added));
+    let finished = send(&bench, stream, || Command::FinishExchange { intent, outcome: tokens(), confirm: None }).await.unwrap();
     let after = live(&finished, stream);
     assert_eq!((after.flight, after.phase, after.access.is_some()), (None, Phase::Callable, true));
     let record = bench.vault.log().fetch(&[finished.events.unwrap().0]).await.unwrap();
     assert_eq!(record[0].header().causation, intent, "a result names its intent");
-    let again = send(&bench, stream, || Command::StartExchange).await.unwrap();
+    let again = send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await.unwrap();
     assert!(live(&again, stream).flight.is_some(), "the result made way for the next");
 }
 
@@ -68,10 +68,10 @@ async fn one_exchange_flies_at_a_time_and_its_result_makes_the_connection_callab
 async fn the_flight_claim_is_what_keeps_the_second_caller_out() {
     let bench = VaultBench::new().await;
     let stream = entered(&bench).await;
-    let started = send(&bench, stream, || Command::StartExchange).await.unwrap();
+    let started = send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await.unwrap();
     let claims = bench.vault.log().fetch(&[started.events.unwrap().0]).await.unwrap()[0].header().claims.clone();
     assert!(matches!(claims.as_slice(), [ClaimOp::Take(_)]));
-    let second = send(&bench, stream, || Command::StartExchange).await;
+    let second = send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await;
     assert_eq!(refusal(second), Refusal::InvalidState("an exchange is under way".into()));
 }
 
@@ -80,18 +80,18 @@ async fn failures_and_lost_answers_are_told_apart_and_free_the_flight() {
     let bench = VaultBench::new().await;
     let stream = entered(&bench).await;
     for (lost, passing) in [(false, false), (false, true), (true, true)] {
-        let intent = send(&bench, stream, || Command::StartExchange).await.unwrap().events.unwrap().0;
+        let intent = send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await.unwrap().events.unwrap().0;
         let outcome = move || {
             if lost {
                 Outcome::Lost { cause: "a test".into() }
             } else {
-                Outcome::Failed { cause: "the service answered 401".into(), passing, status: Some(401) }
+                Outcome::Failed { cause: "the service answered 401".into(), passing, status: Some(401), retry_at: None }
             }
         };
-        let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: outcome() }).await.unwrap();
+        let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: outcome(), confirm: None }).await.unwrap();
         let after = live(&answer, stream);
         let failure = after.failure.unwrap();
-        assert_eq!((failure.lost, failure.passing, after.flight, after.phase), (lost, passing, None, Phase::Added));
+        assert_eq!((failure.lost, failure.passing, after.flight, after.phase), (lost, passing, None, Phase::Invalid));
         assert_eq!(failure.status, (!lost).then_some(401));
     }
 }
@@ -100,17 +100,17 @@ async fn failures_and_lost_answers_are_told_apart_and_free_the_flight() {
 async fn a_result_for_a_connection_that_has_gone_is_kept_and_revives_nothing() {
     let bench = VaultBench::new().await;
     let stream = entered(&bench).await;
-    let intent = send(&bench, stream, || Command::StartExchange).await.unwrap().events.unwrap().0;
+    let intent = send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await.unwrap().events.unwrap().0;
     bench.execute(|given| plans::delete_connection(given, TENANT, &personio())).await.unwrap();
     let anew = entered(&bench).await;
     assert_ne!(anew, stream);
-    let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: tokens() }).await.unwrap();
+    let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: tokens(), confirm: None }).await.unwrap();
     let record = bench.vault.log().fetch(&[answer.events.unwrap().0]).await.unwrap();
     assert_eq!((record[0].header().event_type.as_str(), record[0].header().secrets.len()), ("exchanged", 1));
     assert_eq!(record[0].header().class, Class::Observation, "what has gone does not change any more");
     assert!(matches!(&answer.views.thing(stream).unwrap().state, AnyState::Connection(State::Deleted { .. })));
     assert_eq!(answer.views.connection(TENANT, &personio()), Some(anew), "the new one keeps its name");
-    assert_eq!(refusal(send(&bench, stream, || Command::StartExchange).await), Refusal::NotFound);
+    assert_eq!(refusal(send(&bench, stream, || Command::StartExchange(keyledger::credentials::connection::Want::Begin)).await), Refusal::NotFound);
 }
 
 #[tokio::test]
@@ -130,5 +130,5 @@ async fn an_exchange_starts_only_where_it_can_succeed() {
 
 fn plans_start(key: &Key) -> impl FnMut(&keyledger::vault::Given<'_>) -> Result<Plan<AnyEvent>, Refusal> + use<> {
     let key = key.clone();
-    move |given| plans::upsert(given, TENANT, &key, Command::StartExchange)
+    move |given| plans::upsert(given, TENANT, &key, Command::StartExchange(keyledger::credentials::connection::Want::Begin))
 }

@@ -44,7 +44,7 @@ fn name() -> connection::Key {
 }
 
 fn created() -> connection::Event {
-    connection::Event::Created { key: name(), consumer: StreamId([1; 16]), phase: Phase::Added }
+    connection::Event::Created { key: name(), consumer: StreamId([1; 16]), phase: Phase::Added, grant: None }
 }
 
 /// Tokens came in, of which the access token ends at this hour.

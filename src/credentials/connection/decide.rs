@@ -1,58 +1,81 @@
-//! The rules of connections, as a table of state and command.
+//! The rules of connections, as a table of state and command. Those of exchanges stand beside.
 
 use super::evolve::made;
 use super::settings::{missing_for_authorization, phase, sort};
-use super::{Changes, Command, Connection, Context, Event, Key, Outcome, Phase, State, Tokens};
-use crate::credentials::connector::GrantType;
+use super::{Changes, Command, Connection, Context, Event, FLOW_SECONDS, Flow, Key, Phase, State, Tokens, Written, exchange};
 use crate::credentials::Sealing;
-use crate::kernel::{Claim, Fingerprint, MAX_SECRET, Plan, Position, Refusal, Secret, SecretRef, StreamId, Version, Write};
+use crate::credentials::connector::GrantType;
+use crate::kernel::{Fingerprint, Json, MAX_SECRET, Plan, Position, Refusal, Secret, SecretRef, Version, Write};
+
+/// The most bytes of a redirect URI, and of a nonce.
+const MAX_REDIRECT: usize = 2048;
+const MAX_NONCE: usize = 255;
+/// The most sorts of calls that one event tells of.
+const MAX_CALLS: usize = 64;
 
 /// Decides a command on a connection.
 pub fn decide(context: &Context<'_>, state: &State, command: Command) -> Result<Plan<Event>, Refusal> {
     match (state, command) {
         (State::Absent, Command::Create { key, consumer }) => {
-            let claim = key.claim();
-            let phase = initial_phase(context);
-            Ok(Plan::of(change(context, Event::Created { key, consumer, phase }).taking(claim)))
+            let (claim, phase) = (key.claim(), initial_phase(context));
+            let grant = context.connector.oauth.as_ref().map(|oauth| oauth.grant);
+            Ok(Plan::of(change(context, Event::Created { key, consumer, phase, grant }).taking(claim)))
         }
         (State::Live(_) | State::Deleted { .. }, Command::Create { .. }) => Err(Refusal::AlreadyExists),
-        (State::Live(live), Command::Update(changes)) => update(context, live, changes),
-        (State::Live(live), Command::Import { tokens, changes }) => import(context, live, tokens, changes),
-        (State::Live(live), Command::StartExchange) => start(context, live),
-        (State::Live(live), Command::Validate) => Ok(validate(context, live)),
-        (State::Live(_), Command::Reveal { secret }) => Ok(Plan::of(Write::observation(context.subject.stream, Event::Revealed { secret }))),
-        (State::Live(live), Command::Delete) => Ok(Plan::of(change(context, Event::Deleted).freeing(live.key.claim()))),
         // A result is never dropped, whatever became of the connection meanwhile.
-        (State::Live(live), Command::FinishExchange { intent, outcome }) => Ok(finish(context, Some(live), intent, outcome)),
-        (State::Deleted { .. }, Command::FinishExchange { intent, outcome }) => Ok(finish(context, None, intent, outcome)),
+        (State::Live(live), Command::FinishExchange { intent, outcome, confirm }) => Ok(exchange::finish(context, Some(live), intent, outcome, confirm)),
+        (State::Deleted { .. }, Command::FinishExchange { intent, outcome, .. }) => Ok(exchange::finish(context, None, intent, outcome, None)),
+        (State::Live(_) | State::Deleted { .. }, Command::FinishRevoke(outcome)) => {
+            let causation = outcome.revocation;
+            Ok(Plan { causation, ..Plan::of(Write::observation(context.subject.stream, Event::RevocationTold(outcome))) })
+        }
+        (State::Live(live), command) => on_live(context, live, command),
         (State::Absent | State::Deleted { .. }, _) => Err(Refusal::NotFound),
     }
 }
 
-/// The name that an exchange holds while it calls the service: one flight per connection, on any node.
-fn flight(stream: StreamId) -> Claim {
-    Claim::exact("flight", &[], &stream.to_string())
+fn on_live(context: &Context<'_>, live: &Connection, command: Command) -> Result<Plan<Event>, Refusal> {
+    match command {
+        Command::Update(changes) => update(context, live, changes),
+        Command::Import { tokens, changes } => import(context, live, tokens, changes),
+        Command::Authorize(flow) => authorize(context, live, flow),
+        Command::EndAuthorization { flow, .. } if live.pending(flow).is_none() => Ok(Plan::nothing()),
+        Command::EndAuthorization { flow, cause } => Ok(Plan::of(Write::observation(context.subject.stream, Event::AuthorizationEnded { flow, cause }))),
+        Command::StartExchange(want) => exchange::start(context, live, want),
+        Command::NoteFailure { cause } => Ok(exchange::note_failure(context, live, cause)),
+        Command::Confirm { key, hash } => exchange::confirm(context, live, key, &hash),
+        Command::Drop => exchange::drop_refused(context, live),
+        Command::Revoke => Ok(exchange::revoke(context, live)),
+        Command::Consent { id, granted, resources } => Ok(consent(context, live, id, granted, resources)),
+        Command::Use(calls) if calls.len() > MAX_CALLS => Err(Refusal::Limit { what: "sorts of calls of one event", limit: MAX_CALLS as u64 }),
+        Command::Use(calls) => Ok(Plan::of(Write::observation(context.subject.stream, Event::Used { calls }))),
+        Command::Validate => Ok(validate(context, live)),
+        Command::Reveal { secret } => Ok(Plan::of(Write::observation(context.subject.stream, Event::Revealed { secret }))),
+        Command::Delete => Ok(Plan::of(change(context, Event::Deleted).freeing(live.key.claim()))),
+        Command::Create { .. } | Command::FinishExchange { .. } | Command::FinishRevoke(_) => Err(Refusal::AlreadyExists),
+    }
 }
 
-fn change(context: &Context<'_>, event: Event) -> Write<Event> {
+pub(super) fn change(context: &Context<'_>, event: Event) -> Write<Event> {
     Write::change(context.subject.stream, context.subject.version, event)
 }
 
 fn initial_phase(context: &Context<'_>) -> Phase {
     use crate::credentials::connector::AuthType;
     let connector = context.connector;
-    let nothing_needed = connector.form_fields.iter().all(|field| !field.required);
+    let nothing_needed = connector.form_fields.iter().all(|field| !field.required || (context.supplied)(&field.id));
     if connector.auth_type != AuthType::Oauth2 && nothing_needed { Phase::Callable } else { Phase::Added }
 }
 
 /// The state of a connection that the same plan makes.
 #[must_use]
-pub fn fresh(key: Key, consumer: StreamId, context: &Context<'_>) -> State {
-    State::Live(Box::new(made(key, consumer, initial_phase(context), context.now)))
+pub fn fresh(key: Key, consumer: crate::kernel::StreamId, context: &Context<'_>) -> State {
+    let grant = context.connector.oauth.as_ref().map(|oauth| oauth.grant);
+    State::Live(Box::new(made(key, consumer, initial_phase(context), grant, context.now)))
 }
 
 /// The connection as it will be, to tell where it will stand. The references are placeholders: only their presence counts.
-fn preview(live: &Connection, written: &super::Written, sealing: &Sealing, tokens: Option<&Tokens>) -> Connection {
+pub(super) fn preview(live: &Connection, written: &Written, sealing: &Sealing, tokens: Option<&Tokens>) -> Connection {
     let stand_in = SecretRef { position: Position::ZERO, name: String::new(), version: Version::ZERO, fingerprint: Fingerprint([0; 16]) };
     let mut after = live.clone();
     for id in &written.removed {
@@ -64,7 +87,8 @@ fn preview(live: &Connection, written: &super::Written, sealing: &Sealing, token
         after.sealed.insert(id.to_owned(), stand_in.clone());
     }
     if let Some(tokens) = tokens {
-        after.access = tokens.access.as_ref().map(|_| (stand_in.clone(), None)).or(after.access);
+        let access = super::Access { secret: stand_in.clone(), since: live.updated_at, expires_at: None, imported: false };
+        after.access = tokens.access.as_ref().map(|_| access).or(after.access);
         after.refresh = tokens.refresh.as_ref().map(|_| stand_in).or(after.refresh);
     }
     after
@@ -75,7 +99,11 @@ fn update(context: &Context<'_>, live: &Connection, changes: Changes) -> Result<
         return Ok(Plan::nothing());
     }
     let (mut written, sealing) = sort(context, live, changes)?;
-    written.phase = phase(context.connector, &preview(live, &written, &sealing, None));
+    let entered = !written.settings.is_empty() || !written.removed.is_empty() || !sealing.is_empty();
+    // What the service has found wrong stays so until something else is entered.
+    if entered || live.phase != Phase::Invalid {
+        written.phase = phase(context, &preview(live, &written, &sealing, None));
+    }
     let mut write = change(context, Event::Updated(written));
     write.secrets = sealing;
     Ok(Plan::of(write))
@@ -83,7 +111,10 @@ fn update(context: &Context<'_>, live: &Connection, changes: Changes) -> Result<
 
 fn import(context: &Context<'_>, live: &Connection, tokens: Tokens, changes: Changes) -> Result<Plan<Event>, Refusal> {
     let (mut written, mut sealing) = sort(context, live, changes)?;
-    written.phase = phase(context.connector, &preview(live, &written, &sealing, Some(&tokens)));
+    let entered = !written.settings.is_empty() || !written.removed.is_empty() || !sealing.is_empty() || tokens.access.is_some() || tokens.refresh.is_some();
+    if entered || live.phase != Phase::Invalid {
+        written.phase = phase(context, &preview(live, &written, &sealing, Some(&tokens)));
+    }
     let (issued_at, expires_at) = (tokens.issued_at, tokens.expires_at);
     sealing.extend(sealed_tokens(tokens));
     if let Some((name, _)) = sealing.iter().find(|(_, secret)| secret.expose().len() > MAX_SECRET) {
@@ -94,53 +125,58 @@ fn import(context: &Context<'_>, live: &Connection, tokens: Tokens, changes: Cha
     Ok(Plan::of(write))
 }
 
-fn sealed_tokens(tokens: Tokens) -> Vec<(String, Secret)> {
+pub(super) fn sealed_tokens(tokens: Tokens) -> Vec<(String, Secret)> {
     let named = [("access_token", tokens.access), ("refresh_token", tokens.refresh)];
     named.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?))).collect()
 }
 
-fn start(context: &Context<'_>, live: &Connection) -> Result<Plan<Event>, Refusal> {
-    let oauth = context.connector.oauth.as_ref().ok_or_else(|| Refusal::InvalidState(format!("{} does not use OAuth", context.connector.name)))?;
-    if oauth.grant == GrantType::AuthorizationCode {
-        return Err(Refusal::InvalidState(format!("{} is authorized by its user; only client_credentials and password are exchanged here", context.connector.name)));
-    }
+/// That an exchange may be made at all.
+pub(super) fn ready(context: &Context<'_>, live: &Connection) -> Result<(), Refusal> {
     if !live.enabled {
         return Err(Refusal::InvalidState("the connection is disabled".into()));
     }
-    if live.flight.is_some() {
-        // The claim says the same of other nodes; here it is known without a try.
-        return Err(Refusal::InvalidState("an exchange is under way".into()));
+    if live.is_denied() {
+        return Err(Refusal::InvalidState("its user has not consented, or has taken the consent back".into()));
     }
-    let missing = missing_for_authorization(context.connector, live);
-    if !missing.is_empty() {
-        let labels: Vec<&str> = missing.iter().map(|id| context.connector.field(id).map_or(*id, |field| field.label.as_str())).collect();
-        return Err(Refusal::InvalidState(format!("{} requires {} to be set before authorizing.", context.connector.name, labels.join(", "))));
+    let missing = missing_for_authorization(context, live);
+    if missing.is_empty() {
+        return Ok(());
     }
-    let write = Write::observation(context.subject.stream, Event::ExchangeStarted { grant: oauth.grant });
-    Ok(Plan::of(write.taking(flight(context.subject.stream))))
+    let labels: Vec<&str> = missing.iter().map(|id| context.connector.field(id).map_or(*id, |field| field.label.as_str())).collect();
+    Err(Refusal::InvalidState(format!("{} requires {} to be set before authorizing.", context.connector.name, labels.join(", "))))
 }
 
-fn finish(context: &Context<'_>, live: Option<&Connection>, intent: Position, outcome: Outcome) -> Plan<Event> {
-    let stream = context.subject.stream;
-    let write = match outcome {
-        Outcome::Tokens(tokens) => {
-            let after = live.map(|live| preview(live, &super::Written::at(live.phase), &Vec::new(), Some(&tokens)));
-            let phase = after.map_or(Phase::Added, |after| phase(context.connector, &after));
-            let event = Event::Exchanged { intent, issued_at: tokens.issued_at, expires_at: tokens.expires_at, scope: tokens.scope.clone(), phase };
-            let mut write = if live.is_some() { change(context, event) } else { Write::observation(stream, event) };
-            write.secrets = sealed_tokens(tokens);
-            write
-        }
-        Outcome::Failed { cause, passing, status } => Write::observation(stream, Event::ExchangeFailed { intent, cause, passing, status }),
-        Outcome::Lost { cause } => Write::observation(stream, Event::ExchangeLost { intent, cause }),
-    };
-    // The claim is that of the latest flight: a late result of an older one leaves it alone.
-    let frees = live.is_none_or(|live| live.flight == Some(intent));
-    Plan { causation: intent, ..Plan::of(if frees { write.freeing(flight(stream)) } else { write }) }
+fn authorize(context: &Context<'_>, live: &Connection, flow: Flow) -> Result<Plan<Event>, Refusal> {
+    let grant = context.connector.oauth.as_ref().map(|oauth| oauth.grant);
+    if grant != Some(GrantType::AuthorizationCode) {
+        return Err(Refusal::InvalidState(format!("{} is not authorized by its user", context.connector.name)));
+    }
+    ready(context, live)?;
+    if flow.redirect_uri.as_ref().is_some_and(|uri| uri.len() > MAX_REDIRECT) {
+        return Err(Refusal::invalid("redirect_uri", format!("takes at most {MAX_REDIRECT} bytes")));
+    }
+    if flow.nonce.as_ref().is_some_and(|nonce| nonce.is_empty() || nonce.len() > MAX_NONCE || nonce.chars().any(char::is_control)) {
+        return Err(Refusal::invalid("nonce", format!("takes 1 to {MAX_NONCE} bytes without control characters")));
+    }
+    Ok(Plan::of(Write::observation(context.subject.stream, Event::AuthorizationBegun(flow))))
+}
+
+/// Whether an authorization that began then may still end.
+pub(super) fn is_open(context: &Context<'_>, began: crate::kernel::Moment) -> bool {
+    began.plus_seconds(FLOW_SECONDS) > context.now
+}
+
+fn consent(context: &Context<'_>, live: &Connection, id: String, granted: bool, resources: Json) -> Plan<Event> {
+    let last = live.extra.as_ref().and_then(|extra| extra.consents.last());
+    if last.is_some_and(|last| last.granted == granted && last.resources == resources) {
+        return Plan::nothing();
+    }
+    Plan::of(change(context, Event::Consented { id, granted, resources }))
 }
 
 fn validate(context: &Context<'_>, live: &Connection) -> Plan<Event> {
-    let phase = phase(context.connector, live);
+    // What the service has found wrong, only the service finds right again.
+    let phase = if live.phase == Phase::Invalid { Phase::Invalid } else { phase(context, live) };
     if phase == live.phase {
         return Plan::of(Write::observation(context.subject.stream, Event::Validated { phase }));
     }

@@ -2,8 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Connection, Event, Failure, Key, Part, Phase, State, Written};
+use super::{
+    Access, Calls, Connection, Consent, Event, Extra, Failure, Flight, Grant, Key, Part, Pending, Phase, State, Unconfirmed, Written, renewal::MAX_COUNT,
+};
+use crate::credentials::connector::GrantType;
 use crate::kernel::{Class, Header, Json, Moment, Position, StreamId};
+
+/// So many authorizations may be open at a time; the oldest makes way.
+const MAX_PENDING: usize = 4;
+/// So many records of consent stay at hand; the log keeps them all.
+const MAX_CONSENTS: usize = 64;
 
 impl Written {
     /// Nothing written, at this phase.
@@ -16,7 +24,7 @@ impl Written {
 #[must_use]
 pub fn evolve(state: State, header: &Header, event: Event) -> State {
     match (event, state) {
-        (Event::Created { key, consumer, phase }, _) => State::Live(Box::new(made(key, consumer, phase, header.recorded_at))),
+        (Event::Created { key, consumer, phase, grant }, _) => State::Live(Box::new(made(key, consumer, phase, grant, header.recorded_at))),
         (Event::Deleted, State::Live(live)) => State::Deleted { at: header.recorded_at, key: live.key },
         (event, State::Live(mut live)) => {
             apply(&mut live, header, event);
@@ -30,12 +38,13 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
 }
 
 /// A connection that has nothing yet.
-pub(super) fn made(key: Key, consumer: StreamId, phase: Phase, at: Moment) -> Connection {
+pub(super) fn made(key: Key, consumer: StreamId, phase: Phase, grant: Option<GrantType>, at: Moment) -> Connection {
     Connection {
         key: key.into(),
         consumer,
         phase,
         enabled: true,
+        grant,
         settings: BTreeMap::new(),
         sealed: BTreeMap::new(),
         metadata: None,
@@ -46,6 +55,7 @@ pub(super) fn made(key: Key, consumer: StreamId, phase: Phase, at: Moment) -> Co
         scope: None,
         flight: None,
         failure: None,
+        extra: None,
         created_at: at,
         updated_at: at,
     }
@@ -56,39 +66,154 @@ fn apply(live: &mut Connection, header: &Header, event: Event) {
         Event::Updated(written) => write(live, header, written),
         Event::Imported { written, issued_at: _, expires_at } => {
             write(live, header, written);
-            take_tokens(live, header, expires_at);
-            live.failure = None;
+            take_tokens(live, header, expires_at, true);
         }
-        Event::ExchangeStarted { .. } => live.flight = Some(header.position),
-        Event::Exchanged { intent, expires_at, scope, phase, .. } => {
-            take_tokens(live, header, expires_at);
-            (live.phase, live.scope, live.failure) = (phase, scope, None);
-            land(live, intent);
+        Event::AuthorizationBegun(flow) => {
+            let pending = &mut extra(live).pending;
+            pending.push(Pending { flow, at: header.recorded_at, position: header.position });
+            pending.drain(..pending.len().saturating_sub(MAX_PENDING));
         }
-        Event::ExchangeFailed { intent, cause, passing, status } => {
-            land(live, intent);
-            live.failure = Some(Failure { at: header.recorded_at, cause, passing, status, lost: false });
+        Event::AuthorizationEnded { flow, .. } => extra(live).pending.retain(|pending| pending.flow.id != flow),
+        Event::ExchangeStarted { grant, parent, flow } => {
+            live.flight = Some(Box::new(Flight { intent: header.position, grant, parent }));
+            if let Some(flow) = flow {
+                extra(live).pending.retain(|pending| pending.flow.id != flow);
+            }
+            learn(live, grant);
         }
-        Event::ExchangeLost { intent, cause } => {
-            land(live, intent);
-            live.failure = Some(Failure { at: header.recorded_at, cause, passing: true, status: None, lost: true });
+        Event::Exchanged { .. } => exchanged(live, header, event),
+        Event::ExchangeFailed { intent, cause, passing, status, retry_at, phase } => {
+            live.phase = phase.unwrap_or(live.phase);
+            fail(live, header, intent, Failed { cause, passing, status, retry_at, lost: false });
         }
+        Event::ExchangeLost { intent, cause } => fail(live, header, intent, Failed { cause, passing: true, status: None, retry_at: None, lost: true }),
+        Event::Confirmed { phase, .. } => {
+            if let Some(waiting) = extra(live).unconfirmed.take() {
+                live.access = Some(waiting.access);
+                live.refresh = waiting.refresh.or_else(|| live.refresh.take());
+                (live.scope, live.failure) = (waiting.scope, None);
+                restored(live);
+            }
+            live.phase = phase;
+        }
+        Event::Dropped { cause, phase } => {
+            (live.access, live.refresh, live.phase) = (None, None, phase);
+            extra(live).dropped = Some(cause);
+        }
+        Event::Revoked { phase } => {
+            (live.access, live.refresh, live.scope, live.failure, live.phase) = (None, None, None, None, phase);
+            let extra = extra(live);
+            (extra.unconfirmed, extra.dropped, extra.revoked) = (None, None, Some(header.position));
+        }
+        Event::Consented { id, granted, resources } => {
+            let consents = &mut extra(live).consents;
+            consents.push(Consent { id, at: header.recorded_at, granted, resources });
+            consents.drain(..consents.len().saturating_sub(MAX_CONSENTS));
+        }
+        Event::Used { calls } => calls.iter().for_each(|calls| used(live, calls)),
         Event::Validated { phase } => live.phase = phase,
-        Event::Revealed { .. } | Event::Created { .. } | Event::Deleted => {}
+        Event::Revealed { .. } | Event::RevocationTold(_) | Event::Created { .. } | Event::Deleted => {}
     }
+    if live.extra.as_deref() == Some(&Extra::default()) {
+        live.extra = None;
+    }
+}
+
+fn extra(live: &mut Connection) -> &mut Extra {
+    live.extra.get_or_insert_default()
+}
+
+/// An exchange by a grant of the connection's own tells which one begins it.
+fn learn(live: &mut Connection, grant: Grant) {
+    let begins = match grant {
+        Grant::AuthorizationCode => GrantType::AuthorizationCode,
+        Grant::ClientCredentials => GrantType::ClientCredentials,
+        Grant::Password => GrantType::Password,
+        Grant::RefreshToken => return,
+    };
+    live.grant = Some(begins);
+}
+
+fn exchanged(live: &mut Connection, header: &Header, event: Event) {
+    let Event::Exchanged { intent, expires_at, scope, phase, confirm, late, .. } = event else { return };
+    land(live, intent);
+    if late {
+        return;
+    }
+    if let Some(confirm) = confirm {
+        let access = header.secret("access_token").map(|secret| Access { secret, since: header.recorded_at, expires_at, imported: false });
+        let refresh = header.secret("refresh_token");
+        extra(live).unconfirmed = access.map(|access| Unconfirmed { confirm, exchange: header.position, access, refresh, scope });
+        return;
+    }
+    take_tokens(live, header, expires_at, false);
+    (live.phase, live.scope) = (phase, scope);
+}
+
+/// What an exchange did not bring.
+struct Failed {
+    cause: String,
+    passing: bool,
+    status: Option<u16>,
+    retry_at: Option<Moment>,
+    lost: bool,
+}
+
+fn fail(live: &mut Connection, header: &Header, intent: Position, failed: Failed) {
+    let grant = live.flight.as_ref().filter(|flight| flight.intent == intent).map(|flight| flight.grant);
+    land(live, intent);
+    let Failed { cause, passing, status, retry_at, lost } = failed;
+    let at = header.recorded_at;
+    let refused = matches!(status, Some(400 | 401)).then_some(at);
+    let before = live.failure.take();
+    live.failure = Some(Box::new(Failure {
+        at,
+        since: before.as_ref().map_or(at, |before| before.since),
+        refused_since: before.as_ref().and_then(|before| before.refused_since).or(refused),
+        count: before.as_ref().map_or(1, |before| before.count.saturating_add(1).min(MAX_COUNT)),
+        cause,
+        passing,
+        status,
+        lost,
+        grant: grant.or_else(|| before.as_ref().and_then(|before| before.grant)),
+        retry_at,
+    }));
 }
 
 /// A late result of an older flight does not end a newer one.
 fn land(live: &mut Connection, intent: Position) {
-    live.flight = live.flight.filter(|flight| *flight != intent);
+    if live.flight.as_ref().is_some_and(|flight| flight.intent == intent) {
+        live.flight = None;
+    }
 }
 
-fn take_tokens(live: &mut Connection, header: &Header, expires_at: Option<Moment>) {
-    if let Some(access) = header.secret("access_token") {
-        live.access = Some((access, expires_at));
+fn take_tokens(live: &mut Connection, header: &Header, expires_at: Option<Moment>, imported: bool) {
+    let (access, refresh) = (header.secret("access_token"), header.secret("refresh_token"));
+    if access.is_some() || refresh.is_some() {
+        live.failure = None;
+        restored(live);
     }
-    if let Some(refresh) = header.secret("refresh_token") {
+    if let Some(secret) = access {
+        live.access = Some(Access { secret, since: header.recorded_at, expires_at, imported });
+    }
+    if let Some(refresh) = refresh {
         live.refresh = Some(refresh);
+    }
+}
+
+/// Tokens are there again.
+fn restored(live: &mut Connection) {
+    if let Some(extra) = &mut live.extra {
+        (extra.dropped, extra.revoked) = (None, None);
+    }
+}
+
+fn used(live: &mut Connection, calls: &Calls) {
+    let extra = extra(live);
+    let (count, last) = extra.used.unwrap_or((0, calls.last));
+    extra.used = Some((count.saturating_add(calls.count), last.max(calls.last)));
+    if calls.status.is_none_or(|status| status >= 400) {
+        extra.downstream_failed_at = extra.downstream_failed_at.max(Some(calls.last));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Changes, Connection, Context, MAX_SETTINGS, Part, Phase, Written};
 use crate::credentials::Sealing;
-use crate::credentials::connector::{AuthType, Connector};
+use crate::credentials::connector::AuthType;
 use crate::kernel::{Json, MAX_SECRET, Refusal, Secret};
 
 /// What stands in an answer for a secret setting. Sent back unchanged, it changes nothing.
@@ -59,25 +59,27 @@ fn secret(id: &str, value: serde_json::Value) -> Result<Secret, Refusal> {
     Ok(secret)
 }
 
-/// Whether a value for the setting is there.
-fn has(live: &Connection, id: &str) -> bool {
+/// Whether a value for the setting is there: entered, or supplied by the tenant.
+fn has(context: &Context<'_>, live: &Connection, id: &str) -> bool {
     live.sealed.contains_key(id)
         || live.settings.get(id).is_some_and(|value| !matches!(value.value(), serde_json::Value::Null) && value.text() != "\"\"")
+        || (context.supplied)(id)
 }
 
 /// The settings that must be there before an exchange, and are not.
-pub(super) fn missing_for_authorization<'a>(connector: &'a Connector, live: &Connection) -> Vec<&'a str> {
-    connector.settings_required_for_authorization.iter().map(String::as_str).filter(|id| !has(live, id)).collect()
+pub(super) fn missing_for_authorization<'a>(context: &Context<'a>, live: &Connection) -> Vec<&'a str> {
+    context.connector.settings_required_for_authorization.iter().map(String::as_str).filter(|id| !has(context, live, id)).collect()
 }
 
 /// Where a connection with these credentials stands.
-pub(super) fn phase(connector: &Connector, live: &Connection) -> Phase {
-    let complete = connector.required_beside_authorization().all(|id| has(live, id));
+pub(super) fn phase(context: &Context<'_>, live: &Connection) -> Phase {
+    let connector = context.connector;
+    let complete = connector.required_beside_authorization().all(|id| has(context, live, id));
     match connector.auth_type {
         AuthType::Oauth2 if live.access.is_none() && live.refresh.is_none() => Phase::Added,
         AuthType::Oauth2 if complete => Phase::Callable,
         AuthType::Oauth2 => Phase::Authorized,
-        _ if complete && missing_for_authorization(connector, live).is_empty() => Phase::Callable,
+        _ if complete && missing_for_authorization(context, live).is_empty() => Phase::Callable,
         _ => Phase::Added,
     }
 }

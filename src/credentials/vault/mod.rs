@@ -33,6 +33,8 @@ pub enum Event {
         /// The last position of the old history; those after `position` were dropped.
         dropped_to: Position,
     },
+    /// An operator lets go out again what a restore held back.
+    Resumed,
 }
 
 /// One secret box of the log.
@@ -52,6 +54,7 @@ impl Event {
             Self::Created => "created",
             Self::Shredded { .. } => "shredded",
             Self::Restored { .. } => "restored",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct State {
     pub shredded: u64,
     /// The latest restore: where the history was cut.
     pub restored: Option<Position>,
+    /// Whether everything that goes out by itself or on demand is held back: since a restore, until an operator resumes.
+    pub held: bool,
 }
 
 /// The state after the event.
@@ -73,7 +78,8 @@ pub fn evolve(mut state: State, header: &Header, event: Event) -> State {
     match event {
         Event::Created => state.created_at = Some(header.recorded_at),
         Event::Shredded { secrets, .. } => state.shredded += secrets.len() as u64,
-        Event::Restored { position, .. } => state.restored = Some(position),
+        Event::Restored { position, .. } => (state.restored, state.held) = (Some(position), true),
+        Event::Resumed => state.held = false,
     }
     state
 }

@@ -14,7 +14,7 @@ use crate::credentials::AnyEvent;
 use crate::credentials::connection::{self as kind, Changes, Key, Tokens};
 use crate::kernel::Permission;
 use crate::kernel::{Plan, Refusal, Version};
-use crate::oauth::{Landed, Wanted};
+use crate::oauth::{Landed, Wanted, What};
 use crate::vault::{Given, plans};
 use crate::web::body::{bytes, parse, read_json};
 use crate::web::limits::{BODY, BODY_IMPORT};
@@ -138,9 +138,9 @@ pub(super) async fn token(caller: Caller, Named((api, service)): Service, body: 
     let tenant = caller.principal.tenant;
     let connection = caller.vault.views().connection(tenant, &key).ok_or(Refusal::NotFound)?;
     let idempotency = caller.idempotency_key()?.map(|given| (route("token", &key), given.to_owned()));
-    let landed = caller.exchanges.exchange(Wanted { principal: caller.principal.clone(), meta, idempotency, connection }).await;
+    let landed = caller.exchanges.exchange(Wanted { principal: caller.principal.clone(), meta, idempotency, connection, what: What::Begin }).await;
     match landed {
-        Landed::Stored => connection_answer(&caller.vault.views(), tenant, &key).ok_or_else(|| Refusal::NotFound.into()),
+        Landed::Stored { .. } => connection_answer(&caller.vault.views(), tenant, &key).ok_or_else(|| Refusal::NotFound.into()),
         Landed::Failed { cause, status } => Err(Problem::exchange_failed(cause, status)),
         Landed::Vault(error) => Err(Problem::from(&*error)),
     }

@@ -10,9 +10,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::credentials::AnyState;
-use crate::credentials::connection::{Connection, Key, MASK, Phase, State};
+use crate::credentials::connection::{self as kind, Connection, Key, MASK, State};
 use crate::credentials::connector::{AuthType, Connector, FieldOption, FormField, GrantType};
-use crate::kernel::{Json as Free, TenantId, Version};
+use crate::kernel::{Json as Free, Moment, TenantId, Version};
 use crate::views::Views;
 use crate::web::caller::etag;
 
@@ -94,7 +94,7 @@ pub(super) struct ConnectionView {
     /// `ok`, `needs_auth`, `missing_settings` or `pending_refresh`.
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<&'static str>,
-    /// When the access token ends, in milliseconds since 1970.
+    /// When credentials that the service refuses are removed, in milliseconds since 1970: 48 hours after it first refused them.
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials_expire_at: Option<i64>,
     /// When the latest exchange failed, in milliseconds since 1970.
@@ -224,8 +224,8 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> Co
         validation_support: connector.validation,
         settings_required_for_authorization: connector.settings_required_for_authorization.clone(),
         custom_mappings: list(live.and_then(|live| live.custom_mappings.as_ref())),
-        health: live.map(|live| health(connector, live)),
-        credentials_expire_at: live.and_then(|live| live.access.as_ref()?.1).map(crate::kernel::Moment::millis),
+        health: live.map(|live| kind::health(connector.auth_type, live)),
+        credentials_expire_at: live.and_then(Connection::drops_at).map(Moment::millis),
         last_refresh_failed_at: live.and_then(|live| live.failure.as_ref()).map(|failure| failure.at.millis()),
         created_at: live.map(|live| live.created_at.millis()),
         updated_at: live.map(|live| live.updated_at.millis()),
@@ -234,16 +234,6 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> Co
 
 fn state(live: Option<&Connection>) -> &'static str {
     live.map_or("available", |live| live.phase.name())
-}
-
-fn health(connector: &Connector, live: &Connection) -> &'static str {
-    match live.phase {
-        _ if live.failure.is_some() => "pending_refresh",
-        Phase::Callable => "ok",
-        Phase::Added if connector.auth_type == AuthType::Oauth2 => "needs_auth",
-        Phase::Added | Phase::Authorized => "missing_settings",
-        Phase::Invalid => "needs_auth",
-    }
 }
 
 fn form_field(field: &FormField, live: Option<&Connection>) -> FieldView {

@@ -13,6 +13,25 @@ fn connector_of<'a>(views: &'a Views, tenant: TenantId, key: &Key) -> Result<(Gu
     Ok((Guard { stream: id, expected: subject(views, id).version }, connector))
 }
 
+/// Whether the tenant supplies a setting for all connections to a service.
+fn supplies<'a>(_views: &'a Views, _tenant: TenantId, _connector: &'a Connector) -> impl Fn(&str) -> bool + 'a {
+    |_| false
+}
+
+/// A command on a connection that stands so, whose service is known.
+fn decided(
+    given: &Given<'_>,
+    tenant: TenantId,
+    subject: Subject,
+    connector: &Connector,
+    state: &connection::State,
+    command: Command,
+) -> Result<Plan<AnyEvent>, Refusal> {
+    let supplied = supplies(given.views, tenant, connector);
+    let context = connection::Context { subject, now: given.now, connector, supplied: &supplied };
+    Ok(connection::decide(&context, state, command)?.map(AnyEvent::from))
+}
+
 fn connection_state(views: &Views, stream: StreamId) -> connection::State {
     match views.thing(stream).map(|entry| &entry.state) {
         Some(AnyState::Connection(state)) => state.clone(),
@@ -31,9 +50,8 @@ fn consumer_state(views: &Views, stream: StreamId) -> consumer::State {
 pub fn upsert(given: &Given<'_>, tenant: TenantId, key: &Key, command: Command) -> Result<Plan<AnyEvent>, Refusal> {
     let (guard, connector) = connector_of(given.views, tenant, key)?;
     if let Some(stream) = given.views.connection(tenant, key) {
-        let context = connection::Context { subject: subject(given.views, stream), now: given.now, connector };
-        let plan = connection::decide(&context, &connection_state(given.views, stream), command)?;
-        return Ok(guarded(plan.map(AnyEvent::from), guard));
+        let plan = decided(given, tenant, subject(given.views, stream), connector, &connection_state(given.views, stream), command)?;
+        return Ok(guarded(plan, guard));
     }
     let (stream, mut plan) = (given.fresh(), Plan::nothing());
     let owner = given.views.consumer(tenant, &key.app, &key.consumer);
@@ -46,12 +64,12 @@ pub fn upsert(given: &Given<'_>, tenant: TenantId, key: &Key, command: Command) 
         (id, new_consumer(key, given), Version(1))
     };
     let note = consumer::decide(Subject { stream: owner, version: owner_version }, &owner_state, consumer::Command::AddConnection(stream))?;
-    let context = connection::Context { subject: Subject { stream, version: Version::ZERO }, now: given.now, connector };
-    let create = connection::decide(&context, &connection::State::Absent, Command::Create { key: key.clone(), consumer: owner })?;
-    let made = connection::fresh(key.clone(), owner, &context);
-    let context = connection::Context { subject: Subject { stream, version: Version(1) }, ..context };
-    let then = connection::decide(&context, &made, command)?;
-    Ok(guarded(plan.and(note.map(AnyEvent::from)).and(create.map(AnyEvent::from)).and(then.map(AnyEvent::from)), guard))
+    let create = Command::Create { key: key.clone(), consumer: owner };
+    let create = decided(given, tenant, Subject { stream, version: Version::ZERO }, connector, &connection::State::Absent, create)?;
+    let (supplied, made) = (supplies(given.views, tenant, connector), Subject { stream, version: Version(1) });
+    let fresh = connection::fresh(key.clone(), owner, &connection::Context { subject: made, now: given.now, connector, supplied: &supplied });
+    let then = decided(given, tenant, made, connector, &fresh, command)?;
+    Ok(guarded(plan.and(note.map(AnyEvent::from)).and(create).and(then), guard))
 }
 
 fn guarded(mut plan: Plan<AnyEvent>, guard: Guard) -> Plan<AnyEvent> {
@@ -83,8 +101,7 @@ pub fn on_connection(given: &Given<'_>, stream: StreamId, command: Command) -> R
         connection::State::Absent => return Err(Refusal::NotFound),
     };
     let (_, connector) = given.views.connector(entry.tenant, &key.unified_api, &key.service_id).ok_or(Refusal::NotFound)?;
-    let context = connection::Context { subject: subject(given.views, stream), now: given.now, connector };
-    Ok(connection::decide(&context, state, command)?.map(AnyEvent::from))
+    decided(given, entry.tenant, subject(given.views, stream), connector, state, command)
 }
 
 /// Tokens and settings come from elsewhere.
@@ -109,8 +126,7 @@ fn remove(given: &Given<'_>, tenant: TenantId, stream: StreamId) -> Result<Plan<
     let state = connection_state(given.views, stream);
     let connection::State::Live(live) = &state else { return Err(Refusal::NotFound) };
     let (_, connector) = connector_of(given.views, tenant, &live.key)?;
-    let context = connection::Context { subject: subject(given.views, stream), now: given.now, connector };
-    Ok(connection::decide(&context, &state, Command::Delete)?.map(AnyEvent::from))
+    decided(given, tenant, subject(given.views, stream), connector, &state, Command::Delete)
 }
 
 /// A consumer goes, and its connections with it: exactly those that it lists.

@@ -156,7 +156,7 @@ impl Lens<'_> {
         }
         match &entry.state {
             AnyState::Connection(connection::State::Live(live)) => {
-                let ends = live.access.as_ref().and_then(|(_, expires_at)| *expires_at);
+                let ends = live.access.as_ref().and_then(|access| access.expires_at);
                 let shown = shown.named(named(&live.key)).made(live.created_at, Some(live.updated_at));
                 Some(Credential { state: live.phase.name(), expires_at: ends.map(|at| at.to_string()), connection: Some(of(&live.key)), ..shown })
             }

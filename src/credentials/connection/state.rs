@@ -1,0 +1,205 @@
+//! What a connection comes down to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Confirm, Flow, Grant, Key, Phase};
+use crate::credentials::connector::GrantType;
+use crate::kernel::{FlowId, Json, Moment, Position, SecretRef, StreamId};
+
+/// A connection that is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// What it is the credentials of.
+    pub key: Arc<Key>,
+    /// The consumer's stream.
+    pub consumer: StreamId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// The grant that begins it, as far as is known.
+    pub grant: Option<GrantType>,
+    /// Values that are no secrets.
+    pub settings: BTreeMap<String, Json>,
+    /// Settings that are secrets.
+    pub sealed: BTreeMap<String, SecretRef>,
+    /// Free data.
+    pub metadata: Option<Json>,
+    /// Defaults per resource.
+    pub configuration: Option<Json>,
+    /// Custom mappings.
+    pub custom_mappings: Option<Json>,
+    /// The access token.
+    pub access: Option<Access>,
+    /// The refresh token.
+    pub refresh: Option<SecretRef>,
+    /// What the access token allows.
+    pub scope: Option<String>,
+    /// An exchange that has no result yet.
+    pub flight: Option<Box<Flight>>,
+    /// Why the latest exchanges brought nothing; gone with the next good one.
+    pub failure: Option<Box<Failure>>,
+    /// What few connections have.
+    pub extra: Option<Box<Extra>>,
+    /// Since when.
+    pub created_at: Moment,
+    /// The latest change.
+    pub updated_at: Moment,
+}
+
+/// An access token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Where it lies.
+    pub secret: SecretRef,
+    /// When it came.
+    pub since: Moment,
+    /// When it ends, as far as is known.
+    pub expires_at: Option<Moment>,
+    /// Whether it came from elsewhere.
+    pub imported: bool,
+}
+
+/// An exchange that has no result yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flight {
+    /// Position of its intent.
+    pub intent: Position,
+    /// Its grant.
+    pub grant: Grant,
+    /// Position of the event that brought what is presented.
+    pub parent: Option<Position>,
+}
+
+/// Why the latest exchanges brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When the latest one failed.
+    pub at: Moment,
+    /// When the first one failed.
+    pub since: Moment,
+    /// When the service first refused the credentials themselves, by 400 or 401.
+    pub refused_since: Option<Moment>,
+    /// How many failed in a row.
+    pub count: u32,
+    /// Why the latest one failed, in words that hold no secret.
+    pub cause: String,
+    /// Whether trying again can help.
+    pub passing: bool,
+    /// The HTTP status of the service's answer, if one came.
+    pub status: Option<u16>,
+    /// Whether the outcome is unknown.
+    pub lost: bool,
+    /// The grant that failed.
+    pub grant: Option<Grant>,
+    /// Not before then, as the service said.
+    pub retry_at: Option<Moment>,
+}
+
+/// What few connections have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Extra {
+    /// Authorizations that users have begun and not ended: the latest few.
+    pub pending: Vec<Pending>,
+    /// Tokens that wait to be confirmed.
+    pub unconfirmed: Option<Unconfirmed>,
+    /// What was consented to: the latest records.
+    pub consents: Vec<Consent>,
+    /// How many calls were passed through, and when the last one was.
+    pub used: Option<(u64, Moment)>,
+    /// When the service last answered a call that was passed through with an error, or not at all.
+    pub downstream_failed_at: Option<Moment>,
+    /// Why the tokens were removed: the service had refused them for too long.
+    pub dropped: Option<String>,
+    /// Position of the event that revoked the tokens, if none came since.
+    pub revoked: Option<Position>,
+}
+
+/// An authorization that a user has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What it is.
+    pub flow: Flow,
+    /// When it began.
+    pub at: Moment,
+    /// Position of the event that says so.
+    pub position: Position,
+}
+
+/// Tokens that wait to be confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    /// What confirms them.
+    pub confirm: Confirm,
+    /// Position of the exchange that brought them.
+    pub exchange: Position,
+    /// The access token.
+    pub access: Access,
+    /// The refresh token.
+    pub refresh: Option<SecretRef>,
+    /// What the access token allows.
+    pub scope: Option<String>,
+}
+
+/// A record of consent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Names it.
+    pub id: String,
+    /// When.
+    pub at: Moment,
+    /// Whether it was granted.
+    pub granted: bool,
+    /// `"*"`, or fields by resource.
+    pub resources: Json,
+}
+
+/// Its life.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum State {
+    /// Not made yet.
+    #[default]
+    Absent,
+    /// There.
+    Live(Box<Connection>),
+    /// Removed; an exchange may still bring its result.
+    Deleted {
+        /// When.
+        at: Moment,
+        /// What it was the credentials of.
+        key: Arc<Key>,
+    },
+}
+
+impl Connection {
+    /// Whether its user denied or took back consent: nothing may be called for it then.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.extra.as_ref().and_then(|extra| extra.consents.last()).is_some_and(|consent| !consent.granted)
+    }
+
+    /// An authorization that was begun and has not ended.
+    #[must_use]
+    pub fn pending(&self, flow: FlowId) -> Option<&Pending> {
+        self.extra.as_ref()?.pending.iter().find(|pending| pending.flow.id == flow)
+    }
+
+    /// The secrets that it rests on.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let waiting = self.extra.as_ref().and_then(|extra| extra.unconfirmed.as_ref());
+        let waiting = waiting.into_iter().flat_map(|waiting| std::iter::once(&waiting.access.secret).chain(waiting.refresh.as_ref()));
+        self.sealed.values().chain(self.access.as_ref().map(|access| &access.secret)).chain(self.refresh.as_ref()).chain(waiting)
+    }
+}
+
+impl State {
+    /// The secrets that the state rests on.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let Self::Live(live) = self else { return Vec::new() };
+        live.secrets().collect()
+    }
+}
