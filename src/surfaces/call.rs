@@ -126,16 +126,20 @@ pub(super) fn meta_of(parts: &Parts, rule: &str) -> Meta {
 impl Call {
     /// Proves the caller by the token that it presents.
     pub fn begin(parts: &Parts, front: &Front, token: Option<&str>) -> Result<Self, Fault> {
-        let Front { vault, exchanges, .. } = front;
-        let principal = token.and_then(|token| vault.authenticate(token).ok()).ok_or(Fault::Unauthorized)?;
-        Ok(Self {
-            vault: Arc::clone(vault),
-            exchanges: Arc::clone(exchanges),
+        let principal = token.and_then(|token| front.vault.authenticate(token).ok()).ok_or(Fault::Unauthorized)?;
+        Ok(Self::of(parts, front, principal))
+    }
+
+    /// A request of a principal that was proven otherwise.
+    pub fn of(parts: &Parts, front: &Front, principal: Principal) -> Self {
+        Self {
+            vault: Arc::clone(&front.vault),
+            exchanges: Arc::clone(&front.exchanges),
             principal,
             ip: peer(&parts.extensions),
             headers: parts.headers.clone(),
             query: parts.uri.query().map(str::to_owned),
-        })
+        }
     }
 
     /// Passes only with the permission; the rule's name goes into the event.

@@ -114,6 +114,12 @@ impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Object<T> {
     }
 }
 
+impl<T: serde::Serialize> serde::Serialize for Object<T> {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(out)
+    }
+}
+
 struct Members<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for Members<T> {

@@ -25,7 +25,14 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("user_application", "tokens_revoked"),
 ];
 /// Reads that are of the present only.
-const PRESENT_ONLY: [&str; 3] = ["/v1/health/live", "/v1/health/ready", "/v1/me"];
+const PRESENT_ONLY: [&str; 6] = [
+    "/v1/health/live",
+    "/v1/health/ready",
+    "/v1/me",
+    "/vault/authorize/{service_id}/{application_id}",
+    "/vault/callback",
+    "/vault/revoke/{service_id}/{application_id}",
+];
 
 /// Which types of events each kind has, as the fixtures know them.
 fn all_types() -> BTreeSet<(String, String)> {
@@ -49,10 +56,14 @@ struct Read {
 /// The paths of a template, for the things of a life.
 fn paths(template: &str, things: &Things) -> Vec<String> {
     let named = template.replace("{unified_api}/{service_id}", if template.starts_with("/v1/") { "hris/personio" } else { "crm/pipedrive" });
+    let named = named.replace("{resource}", "leads");
     let Some((start, end)) = named.find('{').zip(named.find('}')) else {
         return vec![if template == "/v1/sessions" { format!("{template}?user={}", things.user) } else { named }];
     };
     let put = |value: &str| format!("{}{value}{}", &named[..start], &named[end + 1..]);
+    if template.starts_with("/v1/connections/") {
+        return vec![put(&things.connection)];
+    }
     if template.starts_with("/v1/credentials/") {
         return things.credentials.iter().map(|id| put(id)).collect();
     }

@@ -25,6 +25,7 @@ pub async fn lead(life: &mut Life, consumer: &str) {
     let token = life.token.clone();
     let body = json!({"settings": {"client_id": "an id", "client_secret": "setting-qzxwvkj-late"}});
     life.ask_as(&token, consumer, "POST", "/vault/connections/crm/pipedrive", body).await;
+    life.ask_as(&token, consumer, "POST", "/vault/sessions", json!({"settings": {"session_length": "1d"}})).await;
     let connection: StreamId = vault.views().connection(owner.tenant, &key).unwrap();
 
     act(&vault, &owner, &key, || Act::Authorize(flow(1, None))).await;

@@ -14,7 +14,7 @@ const SECOND: &str = "the second password of all";
 pub async fn live(life: &mut Life, tag: &'static str) -> Things {
     let login = format!("ann-{tag}");
     let password = format!("{SECOND} {tag}");
-    let mut things = Things { tag, by_prefix: BTreeMap::new(), credentials: Vec::new(), user: String::new(), login, password };
+    let mut things = Things { tag, by_prefix: BTreeMap::new(), credentials: Vec::new(), connection: String::new(), user: String::new(), login, password };
     members(life, &mut things).await;
     sessions(life, &things).await;
     api_keys(life, &mut things).await;
@@ -216,7 +216,9 @@ async fn connections(life: &mut Life, things: &mut Things) {
     crate::all_kinds_oauth::lead(life, &format!("late-{}", things.tag)).await;
     let refused = life.request(life.running.as_ref().unwrap(), &owner, "POST", &format!("{personio}/token"), &consumer);
     assert_eq!(life.send(refused).await.0, 422, "the guard lets no call through");
-    things.credentials.push(reveal(life, "connection").await);
+    let connection = reveal(life, "connection").await;
+    things.connection.clone_from(&connection);
+    things.credentials.push(connection);
     things.by_prefix.extend([("/vault/consumers", consumer)]);
 }
 

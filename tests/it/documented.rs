@@ -123,6 +123,7 @@ fn every_answer_is_as_the_openapi_document_says() {
     assert!(text == include_str!("../../schema/openapi.json"), "run `cargo run -- openapi > schema/openapi.json`");
     let mut documented = Documented { document: serde_json::from_str(&text).unwrap(), seen: BTreeSet::new() };
     connections(&mut documented, &server);
+    crate::documented_authorization::send_all(&mut documented, &server);
     own_routes(&mut documented, &server);
     crate::documented_members::send_all(&mut documented, &server);
     crate::documented_provider_keys::send_all(&mut documented, &server);

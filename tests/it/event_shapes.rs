@@ -114,6 +114,7 @@ fn others() -> Vec<AnyEvent> {
         consumer::Event::Updated { metadata },
         consumer::Event::ConnectionAdded { connection: StreamId([8; 16]) },
         consumer::Event::ConnectionRemoved { connection: StreamId([8; 16]) },
+        consumer::Event::SessionOpened { until: at(3600) },
         consumer::Event::Deleted,
     ];
     events.extend(consumers.into_iter().map(AnyEvent::from));
@@ -134,6 +135,7 @@ fn examples() -> Vec<AnyEvent> {
                 | consumer::Event::Updated { .. }
                 | consumer::Event::ConnectionAdded { .. }
                 | consumer::Event::ConnectionRemoved { .. }
+                | consumer::Event::SessionOpened { .. }
                 | consumer::Event::Deleted,
             )
             | AnyEvent::Connection(

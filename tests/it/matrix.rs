@@ -30,7 +30,11 @@ impl Matrix<'_> {
             _ => "0".repeat(32),
         };
         let prefix = self.things.keys().filter(|prefix| template.starts_with(**prefix)).max_by_key(|prefix| prefix.len());
-        let named = template.replace("{unified_api}/{service_id}", "crm/pipedrive").replace("{domain}", "privx-external");
+        let named = template
+            .replace("{unified_api}/{service_id}", "crm/pipedrive")
+            .replace("{domain}", "privx-external")
+            .replace("{resource}", "leads")
+            .replace("{service_id}/{application_id}", "pipedrive/app");
         let (Some(start), Some(end)) = (named.find('{'), named.find('}')) else { return named };
         let prefix = prefix.unwrap_or_else(|| panic!("{template}: no thing is known for it"));
         let value = if there { self.things[prefix].clone() } else { missing(prefix) };
@@ -77,6 +81,7 @@ fn things(server: &Server) -> BTreeMap<&'static str, String> {
         ("/v1/applications", text(&application["application"]["id"])),
         ("/v1/api-keys", text(&key["id"])),
         ("/v1/credentials", text(&key["id"])),
+        ("/v1/connections", text(&server.call("GET", "/v1/credentials?kind=connection").send().unwrap().json::<Value>().unwrap()["data"][0]["id"])),
         ("/v1/tenants", "default".to_owned()),
         ("/v1/events", position),
         ("/vault/consumers", "acme".to_owned()),
@@ -203,7 +208,10 @@ fn another_tenant(matrix: &Matrix<'_>, guarded: &[&Row]) {
         if row.1.starts_with("/vault/") {
             // These make what is not there: of a consumer of that name, at that time, in the tenant of who asks.
             for said in [&mut there.1, &mut missing.1] {
-                *said = said.replace(|c: char| c.is_ascii_digit(), "0").replace("acme", "ghost");
+                // A link is signed: what it says is the caller's own consumer.
+                let unsigned =
+                    said.split("?state=").enumerate().map(|(place, part)| if place == 0 { part } else { part.split_once('"').map_or(part, |(_, rest)| rest) });
+                *said = unsigned.collect::<String>().replace(|c: char| c.is_ascii_digit(), "0").replace("acme", "ghost");
             }
         }
         assert_eq!(there, missing, "{row:?}");

@@ -96,6 +96,8 @@ pub const OWN: &[Row] = &[
     ("GET", "/v1/events/{position}", Needs(AuditRead), Nothing),
     ("GET", "/v1/log/state", Needs(AuditRead), Nothing),
     ("POST", "/v1/log/clock", Needs(VaultOperate), Nothing),
+    ("POST", "/v1/vault/resume", Needs(VaultOperate), Nothing),
+    ("GET", "/v1/connections/{id}/tokens", Needs(HistoryRead), Nothing),
 ];
 
 pub const CONNECTIONS: &[Row] = &[
@@ -105,8 +107,20 @@ pub const CONNECTIONS: &[Row] = &[
     ("PATCH", "/vault/connections/{unified_api}/{service_id}", Needs(ConnectionsWrite), Json),
     ("DELETE", "/vault/connections/{unified_api}/{service_id}", Needs(ConnectionsWrite), Nothing),
     ("POST", "/vault/connections/{unified_api}/{service_id}/import", Needs(ConnectionsWrite), Json),
-    ("POST", "/vault/connections/{unified_api}/{service_id}/validate", Needs(ConnectionsWrite), Nothing),
+    ("POST", "/vault/connections/{unified_api}/{service_id}/validate", Needs(ConnectionsExchange), Nothing),
     ("POST", "/vault/connections/{unified_api}/{service_id}/token", Needs(ConnectionsExchange), Nothing),
+    ("POST", "/vault/connections/{unified_api}/{service_id}/confirm", Needs(ConnectionsExchange), Json),
+    ("POST", "/vault/connections/{unified_api}/{service_id}/callback-state", Needs(ConnectionsExchange), Json),
+    ("GET", "/vault/connections/{unified_api}/{service_id}/consent", Needs(ConnectionsRead), Nothing),
+    ("PATCH", "/vault/connections/{unified_api}/{service_id}/consent", Needs(ConnectionsWrite), Json),
+    ("GET", "/vault/connections/{unified_api}/{service_id}/{resource}/config", Needs(ConnectionsRead), Nothing),
+    ("PATCH", "/vault/connections/{unified_api}/{service_id}/{resource}/config", Needs(ConnectionsWrite), Json),
+    // Browsers carry no token: a link proves who made it, and the way back is known by its state and its cookie.
+    ("GET", "/vault/authorize/{service_id}/{application_id}", Open, Nothing),
+    ("GET", "/vault/callback", Open, Nothing),
+    ("GET", "/vault/revoke/{service_id}/{application_id}", Open, Nothing),
+    ("POST", "/vault/sessions", Needs(ConsumersWrite), Json),
+    ("GET", "/vault/logs", Needs(AuditRead), Nothing),
     ("GET", "/vault/consumers", Needs(ConsumersRead), Nothing),
     ("POST", "/vault/consumers", Needs(ConsumersWrite), Json),
     ("GET", "/vault/consumers/{consumer_id}", Needs(ConsumersRead), Nothing),

@@ -110,7 +110,7 @@ fn apply(live: &mut Connection, header: &Header, event: Event) {
             consents.push(Consent { id, at: header.recorded_at, granted, resources });
             consents.drain(..consents.len().saturating_sub(MAX_CONSENTS));
         }
-        Event::Used { calls } => calls.iter().for_each(|calls| used(live, calls)),
+        Event::Used { calls } => used(live, &calls),
         Event::Validated { phase } => live.phase = phase,
         Event::Revealed { .. } | Event::RevocationTold(_) | Event::Created { .. } | Event::Deleted => {}
     }
@@ -208,12 +208,17 @@ fn restored(live: &mut Connection) {
     }
 }
 
-fn used(live: &mut Connection, calls: &Calls) {
+fn used(live: &mut Connection, calls: &[Calls]) {
     let extra = extra(live);
-    let (count, last) = extra.used.unwrap_or((0, calls.last));
-    extra.used = Some((count.saturating_add(calls.count), last.max(calls.last)));
-    if calls.status.is_none_or(|status| status >= 400) {
-        extra.downstream_failed_at = extra.downstream_failed_at.max(Some(calls.last));
+    let latest = |failed: bool| calls.iter().filter(|calls| calls.status.is_none_or(|status| matches!(status, 502 | 504)) == failed).map(|calls| calls.last).max();
+    for calls in calls {
+        let (count, last) = extra.used.unwrap_or((0, calls.last));
+        extra.used = Some((count.saturating_add(calls.count), last.max(calls.last)));
+    }
+    match (latest(true), latest(false)) {
+        (Some(failed), good) if good.is_none_or(|good| failed >= good) => extra.downstream_failed_at = Some(failed),
+        (_, Some(_)) => extra.downstream_failed_at = None,
+        _ => {}
     }
 }
 

@@ -14,6 +14,7 @@ pub fn health(auth: AuthType, live: &Connection) -> &'static str {
         _ if live.is_denied() => "needs_consent",
         _ if !kept && extra.is_some_and(|extra| extra.unconfirmed.is_some()) => "pending_confirmation",
         _ if live.failure.as_ref().is_some_and(|failure| kept || failure.passing) => "pending_refresh",
+        Phase::Callable if extra.is_some_and(|extra| extra.downstream_failed_at.is_some()) => "degraded",
         Phase::Callable => "ok",
         Phase::Added if auth == AuthType::Oauth2 => "needs_auth",
         Phase::Added | Phase::Authorized => "missing_settings",

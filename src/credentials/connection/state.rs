@@ -110,7 +110,7 @@ pub struct Extra {
     pub consents: Vec<Consent>,
     /// How many calls were passed through, and when the last one was.
     pub used: Option<(u64, Moment)>,
-    /// When the service last answered a call that was passed through with an error, or not at all.
+    /// When the service was last not reached by a call that was passed through, if none was answered since.
     pub downstream_failed_at: Option<Moment>,
     /// Why the tokens were removed: the service had refused them for too long.
     pub dropped: Option<String>,

@@ -32,6 +32,8 @@ pub enum Command {
     AddConnection(StreamId),
     /// Take note that a connection is gone.
     RemoveConnection(StreamId),
+    /// Note that a session of it begins, and ends then at the latest.
+    OpenSession(Moment),
     /// Remove it; its connections go with it by the same plan.
     Delete,
 }
@@ -64,6 +66,11 @@ pub enum Event {
         /// Its stream.
         connection: StreamId,
     },
+    /// A session of it began.
+    SessionOpened {
+        /// When it ends at the latest.
+        until: Moment,
+    },
     /// It was removed.
     Deleted,
 }
@@ -77,6 +84,7 @@ impl Event {
             Self::Updated { .. } => "updated",
             Self::ConnectionAdded { .. } => "connection_added",
             Self::ConnectionRemoved { .. } => "connection_removed",
+            Self::SessionOpened { .. } => "session_opened",
             Self::Deleted => "deleted",
         }
     }
@@ -137,6 +145,7 @@ pub fn decide(subject: Subject, state: &State, command: Command) -> Result<Plan<
         (State::Live(_), Command::Update { metadata }) => Ok(Plan::of(change(Event::Updated { metadata }))),
         (State::Live(_), Command::AddConnection(connection)) => Ok(Plan::of(change(Event::ConnectionAdded { connection }))),
         (State::Live(_), Command::RemoveConnection(connection)) => Ok(Plan::of(change(Event::ConnectionRemoved { connection }))),
+        (State::Live(_), Command::OpenSession(until)) => Ok(Plan::of(Write::observation(subject.stream, Event::SessionOpened { until }))),
         (State::Live(live), Command::Delete) => Ok(Plan::of(change(Event::Deleted).freeing(claim(&live.app, &live.consumer)))),
         (State::Absent | State::Deleted { .. }, _) => Err(Refusal::NotFound),
     }
@@ -159,6 +168,7 @@ pub fn evolve(state: State, header: &Header, event: Event) -> State {
             live.connections.remove(&connection);
             State::Live(live)
         }
+        (Event::SessionOpened { .. }, State::Live(live)) => State::Live(live),
         (Event::Deleted, State::Live(live)) => State::Deleted { at: header.recorded_at, app: live.app, consumer: live.consumer },
         (_, state) => state,
     }

@@ -79,7 +79,7 @@ struct ConsumerPage {
 
 /// About a page.
 #[derive(Serialize, ToSchema)]
-struct PageMeta {
+pub(super) struct PageMeta {
     /// How many items it holds.
     items_on_page: usize,
     /// Where it stands.
@@ -99,7 +99,14 @@ struct Cursors {
 
 /// Always empty.
 #[derive(Serialize, ToSchema)]
-struct Links {}
+pub(super) struct Links {}
+
+impl PageMeta {
+    /// Of a page that goes forward only.
+    pub fn forward(items_on_page: usize, current: Option<String>, next: Option<String>) -> Self {
+        Self { items_on_page, cursors: Cursors { previous: None, current, next } }
+    }
+}
 
 /// Create a consumer
 ///
@@ -152,7 +159,7 @@ pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|consumer| page::cursor(consumer.consumer.as_bytes()));
-    let meta = PageMeta { items_on_page: rows.len(), cursors: Cursors { previous: None, current, next } };
+    let meta = PageMeta::forward(rows.len(), current, next);
     let data = rows.into_iter().map(|consumer| render(&views, consumer)).collect();
     Ok(whole(&views, &ConsumerPage { status_code: 200, status: "OK", data, meta, links: Links {} }))
 }

@@ -78,6 +78,17 @@ impl Problem {
         Self { status, name, message, detail: detail.into() }
     }
 
+    /// The sort of error.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What is wrong this time, as a text.
+    pub fn text(&self) -> String {
+        let message = || self.detail.get("message").and_then(Value::as_str).unwrap_or(self.message);
+        self.detail.as_str().unwrap_or_else(message).to_owned()
+    }
+
     /// No token, or none that opens anything.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", "Invalid Authorization Token")
@@ -100,6 +111,18 @@ impl Problem {
             Some(400 | 401 | 403) => Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", cause),
             _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidStateError", "Invalid State", cause),
         }
+    }
+
+    /// A renewal brought nothing: told with the vendor's debug members.
+    pub fn not_renewed(cause: &str, status: Option<u16>, drops_at: Option<i64>) -> Self {
+        let told = Self::exchange_failed(cause.to_owned(), status);
+        let mut debug = json!({"message": cause});
+        for (name, value) in [("response", status.map(|status| json!({"statusCode": status}))), ("credentials_expire_at_ms", drops_at.map(Value::from))] {
+            if let (Some(value), Some(members)) = (value, debug.as_object_mut()) {
+                members.insert(name.to_owned(), value);
+            }
+        }
+        Self { detail: json!({"type": "refresh_token_connector_error", "message": cause, "debug": debug}), ..told }
     }
 
     /// It took too long; what it wrote stands.

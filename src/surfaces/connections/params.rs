@@ -44,6 +44,25 @@ pub(super) struct Listed {
     configured: Option<bool>,
 }
 
+/// Which logs.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListedLogs {
+    /// Only of this connector: `api+service`, or the service.
+    #[param(rename = "filter[connector_id]", example = "crm+pipedrive")]
+    connector: Option<String>,
+    /// Only with this HTTP status.
+    #[param(rename = "filter[status_code]", example = 200)]
+    status: Option<u16>,
+    /// Without these sorts, apart by commas: `vault`, `proxy`.
+    #[param(rename = "filter[exclude_unified_apis]", example = "proxy")]
+    without: Option<String>,
+    /// What an earlier page gave as `meta.cursors.next`.
+    cursor: Option<String>,
+    /// Items of a page, 1 to 200; 20 when absent. A page may be short, or a little longer, and still have a cursor.
+    limit: Option<u32>,
+}
+
 /// Which consumers.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -9,10 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::caller::Caller;
+use super::consent::{self, ConsentView};
 use crate::credentials::AnyState;
 use crate::credentials::connection::{self as kind, Connection, Key, MASK, State};
 use crate::credentials::connector::{AuthType, Connector, FieldOption, FormField, GrantType};
-use crate::kernel::{Json as Free, Moment, TenantId, Version};
+use crate::kernel::{Json as Free, Moment, Permission, TenantId, Version};
+use crate::vault::access::{Resource, authorize};
 use crate::views::Views;
 use crate::web::caller::etag;
 
@@ -61,9 +64,10 @@ pub(super) struct ConnectionView {
     status: String,
     /// Whether it may be used.
     enabled: bool,
-    /// Where a user authorizes it.
+    /// Where a user authorizes it: `&redirect_uri=` and `&nonce=` may be added. Only for services that users authorize, and only for callers who
+    /// hold `connections:exchange`; it works for a day.
     authorize_url: Option<String>,
-    /// Where a user revokes it.
+    /// Where a user revokes it; only when there is something to revoke.
     revoke_url: Option<String>,
     /// Entered values that are no secrets.
     #[schema(value_type = Option<Object>)]
@@ -91,7 +95,7 @@ pub(super) struct ConnectionView {
     /// Custom mappings.
     #[schema(value_type = Vec<Object>)]
     custom_mappings: Value,
-    /// `ok`, `needs_auth`, `missing_settings` or `pending_refresh`.
+    /// `ok`, `degraded`, `needs_auth`, `needs_consent`, `missing_settings`, `pending_confirmation`, `pending_refresh` or `revoked`.
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<&'static str>,
     /// When credentials that the service refuses are removed, in milliseconds since 1970: 48 hours after it first refused them.
@@ -100,6 +104,18 @@ pub(super) struct ConnectionView {
     /// When the latest exchange failed, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_refresh_failed_at: Option<i64>,
+    /// When the service was last not reached by a call that was passed through, in milliseconds since 1970; only as long as none was answered since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_downstream_error_at: Option<i64>,
+    /// Where consent stands: `implicit`, `granted`, `denied` or `revoked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent_state: Option<&'static str>,
+    /// The records of consent, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    consents: Vec<ConsentView>,
+    /// The latest record of consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest_consent: Option<ConsentView>,
     /// Since when, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<i64>,
@@ -166,13 +182,40 @@ pub(super) fn whole(views: &Views, body: &impl Serialize) -> Response {
     response
 }
 
-/// One connection, with its tag.
-pub(super) fn connection_answer(views: &Views, tenant: TenantId, key: &Key) -> Option<Response> {
+/// One connection, with its tag; of a resource, with its configuration only.
+pub(super) fn configured(caller: &Caller, views: &Views, key: &Key, resource: Option<&str>) -> Option<Response> {
+    let tenant = caller.principal.tenant;
     let (_, connector) = views.connector(tenant, &key.unified_api, &key.service_id)?;
     let found = find(views, tenant, key);
-    let mut response = answer(views, connection(connector, found.map(|(live, _)| live)));
+    let live = found.map(|(live, _)| live);
+    let mut shown = connection(connector, live, links(caller, connector, live, key));
+    if let (Some(resource), Value::Array(all)) = (resource, &mut shown.configuration) {
+        all.retain(|one| one.get("resource").and_then(Value::as_str) == Some(resource));
+    }
+    let mut response = answer(views, shown);
     response.headers_mut().insert(header::ETAG, etag(found.map_or(Version::ZERO, |(_, version)| version)));
     Some(response)
+}
+
+/// Where a user authorizes a connection, and where it is revoked.
+#[derive(Default)]
+pub(super) struct Links {
+    authorize: Option<String>,
+    revoke: Option<String>,
+}
+
+/// The links of a connection, for a caller who might exchange it as well: whoever follows one acts as that caller. The past gives none.
+pub(super) fn links(caller: &Caller, connector: &Connector, live: Option<&Connection>, key: &Key) -> Links {
+    let by_user = connector.oauth.as_ref().is_some_and(|oauth| oauth.grant == GrantType::AuthorizationCode);
+    let resource = Resource { tenant: caller.principal.tenant, app: Some(&key.app) };
+    if !by_user || caller.asks_for_the_past() || authorize(&caller.principal, Permission::ConnectionsExchange, resource).is_err() {
+        return Links::default();
+    }
+    let state = caller.vault.mint_link(&caller.principal, key);
+    let segment = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+    let link = |verb: &str| format!("{}/vault/{verb}/{}/{}?state={state}", caller.exchanges.public_url(), segment(&key.service_id), segment(&key.app));
+    let held = live.is_some_and(|live| live.access.is_some() || live.refresh.is_some());
+    Links { authorize: (!held || caller.acts("reauthorize")).then(|| link("authorize")), revoke: (held && caller.acts("disconnect")).then(|| link("revoke")) }
 }
 
 /// Whether its credentials are complete.
@@ -196,7 +239,7 @@ fn id(connector: &Connector) -> String {
 }
 
 /// The connector, and the record if there is one.
-pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> ConnectionView {
+pub(super) fn connection(connector: &Connector, live: Option<&Connection>, links: Links) -> ConnectionView {
     let list = |part: Option<&Free>| part.map_or_else(|| Value::Array(Vec::new()), Free::value);
     let settings = |live: &Connection| live.settings.iter().map(|(id, value)| (id.clone(), value.value())).collect();
     ConnectionView {
@@ -212,8 +255,8 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> Co
         oauth_grant_type: connector.oauth.as_ref().map(|oauth| oauth.grant),
         status: connector.status.clone(),
         enabled: live.is_some_and(|live| live.enabled),
-        authorize_url: None,
-        revoke_url: None,
+        authorize_url: links.authorize,
+        revoke_url: links.revoke,
         settings: live.map(settings),
         metadata: live.map(|live| live.metadata.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Free::value)),
         form_fields: connector.form_fields.iter().map(|field| form_field(field, live)).collect(),
@@ -227,6 +270,10 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>) -> Co
         health: live.map(|live| kind::health(connector.auth_type, live)),
         credentials_expire_at: live.and_then(Connection::drops_at).map(Moment::millis),
         last_refresh_failed_at: live.and_then(|live| live.failure.as_ref()).map(|failure| failure.at.millis()),
+        last_downstream_error_at: live.and_then(|live| live.extra.as_ref()?.downstream_failed_at).map(Moment::millis),
+        consent_state: live.map(consent::state),
+        consents: live.map(consent::records).unwrap_or_default(),
+        latest_consent: live.and_then(|live| consent::records(live).pop()),
         created_at: live.map(|live| live.created_at.millis()),
         updated_at: live.map(|live| live.updated_at.millis()),
     }

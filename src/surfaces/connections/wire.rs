@@ -52,6 +52,13 @@ fn settings(given: Option<BTreeMap<String, Value>>) -> BTreeMap<String, Option<V
     given.unwrap_or_default().into_iter().map(|(id, value)| (id, Some(value).filter(|value| !value.is_null()))).collect()
 }
 
+impl ConnectionInput {
+    /// The defaults per resource that it gives.
+    pub fn configuration(self) -> Option<Vec<Free>> {
+        self.configuration.flatten()
+    }
+}
+
 impl From<ConnectionInput> for Changes {
     fn from(input: ConnectionInput) -> Self {
         Self {

@@ -70,3 +70,14 @@ pub(super) async fn confirm_clock(caller: Caller) -> Result<Response, Problem> {
     caller.vault.confirm_clock().await;
     Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response())
 }
+
+/// Let everything that goes out go on
+///
+/// A restored vault calls nobody: no exchange, no renewal, no webhook, so that a drill harms nothing. This lets it go on; where nothing was held
+/// back it changes nothing. Needs `vault:operate`.
+#[utoipa::path(post, path = "/v1/vault/resume", operation_id = "vault_resume", tag = "Log", responses((status = 204, description = "It goes on"), Errors))]
+pub(super) async fn resume(caller: Caller) -> Result<Response, Problem> {
+    let meta = caller.may(Permission::VaultOperate)?;
+    caller.vault.resume(&caller.principal, meta).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response())
+}

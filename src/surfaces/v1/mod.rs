@@ -8,6 +8,7 @@ mod credentials;
 mod events;
 mod health;
 mod keys;
+mod lineage;
 mod listing;
 mod log;
 mod me;
@@ -88,6 +89,8 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(tenants::resume))
         .routes(routes!(log::state))
         .routes(routes!(log::confirm_clock))
+        .routes(routes!(log::resume))
+        .routes(routes!(lineage::tokens))
 }
 
 /// The surface's part of the OpenAPI document.

@@ -4,7 +4,7 @@ use super::subject;
 use crate::credentials::connection::{self, Changes, Command, Key, Tokens};
 use crate::credentials::connector::Connector;
 use crate::credentials::{AnyEvent, AnyState, Subject, connector, consumer};
-use crate::kernel::{Guard, Json, Plan, Refusal, StreamId, TenantId, Version};
+use crate::kernel::{Expected, Guard, Json, Moment, Plan, Refusal, StreamId, TenantId, Version};
 use crate::vault::execute::Given;
 use crate::views::Views;
 
@@ -61,7 +61,7 @@ pub fn upsert(given: &Given<'_>, tenant: TenantId, key: &Key, command: Command) 
         let id = given.fresh();
         let create = consumer::Command::Create { app: key.app.clone(), consumer: key.consumer.clone(), metadata: None };
         plan = plan.and(consumer::decide(Subject { stream: id, version: Version::ZERO }, &consumer::State::Absent, create)?.map(AnyEvent::from));
-        (id, new_consumer(key, given), Version(1))
+        (id, new_consumer(&key.app, &key.consumer, given), Version(1))
     };
     let note = consumer::decide(Subject { stream: owner, version: owner_version }, &owner_state, consumer::Command::AddConnection(stream))?;
     let create = Command::Create { key: key.clone(), consumer: owner };
@@ -80,10 +80,10 @@ fn guarded(mut plan: Plan<AnyEvent>, guard: Guard) -> Plan<AnyEvent> {
 }
 
 /// The state of a consumer that the same plan makes.
-fn new_consumer(key: &Key, given: &Given<'_>) -> consumer::State {
+fn new_consumer(app: &str, id: &str, given: &Given<'_>) -> consumer::State {
     consumer::State::Live(Box::new(consumer::Consumer {
-        app: key.app.as_str().into(),
-        consumer: key.consumer.as_str().into(),
+        app: app.into(),
+        consumer: id.into(),
         metadata: None,
         connections: std::collections::BTreeSet::new(),
         created_at: given.now,
@@ -148,6 +148,25 @@ pub fn put_consumer(given: &Given<'_>, tenant: TenantId, app: &str, id: &str, me
         consumer::decide(Subject { stream: given.fresh(), version: Version::ZERO }, &consumer::State::Absent, create)?
     };
     Ok(plan.map(AnyEvent::from))
+}
+
+/// A session of a consumer begins: the consumer is made if need be, and given metadata kept.
+pub fn open_session(
+    given: &Given<'_>,
+    tenant: TenantId,
+    app: &str,
+    id: &str,
+    metadata: Option<Option<Json>>,
+    until: Moment,
+) -> Result<Plan<AnyEvent>, Refusal> {
+    let put = put_consumer(given, tenant, app, id, metadata)?;
+    let made = put.writes.first().filter(|write| matches!(write.expected, Expected::Content(Version::ZERO))).map(|write| write.stream);
+    let (stream, state) = match made {
+        Some(stream) => (stream, new_consumer(app, id, given)),
+        None => given.views.consumer(tenant, app, id).map(|stream| (stream, consumer_state(given.views, stream))).ok_or(Refusal::NotFound)?,
+    };
+    let opened = consumer::decide(subject(given.views, stream), &state, consumer::Command::OpenSession(until))?;
+    Ok(put.and(opened.map(AnyEvent::from)))
 }
 
 /// A tenant's own connector is written: over its own, or beside the shipped one.

@@ -5,7 +5,7 @@ mod credentials;
 mod members;
 mod secrets;
 
-pub use connections::{delete_connection, delete_consumer, import, on_connection, put_connector, put_consumer, update, upsert};
+pub use connections::{delete_connection, delete_consumer, import, on_connection, open_session, put_connector, put_consumer, update, upsert};
 pub use credentials::{
     create_api_client, create_api_key, create_application, create_user_application, delete_credential, delete_provider_keys, refresh_api_key,
     update_api_client, update_api_key, update_application, write_provider_keys,
