@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::guard::{EgressRefusal, Policy, Target};
+use super::stream::{StreamLimits, Streamed};
 use crate::kernel::Secret;
 
 /// Headers that belong to the client: given by a caller, they could turn one request into two or name another host.
@@ -29,11 +30,13 @@ pub struct Limits {
     pub body: usize,
     /// Calls at once; further ones wait for a turn.
     pub at_once: usize,
+    /// Streams at once, counted apart: however many are passed through, token exchanges get their turns.
+    pub streams_at_once: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), whole: Duration::from_secs(12), body: 256 * 1024, at_once: 64 }
+        Self { connect: Duration::from_secs(5), whole: Duration::from_secs(12), body: 256 * 1024, at_once: 64, streams_at_once: 64 }
     }
 }
 
@@ -94,11 +97,14 @@ pub enum EgressError {
     },
 }
 
+const NO_TURN: EgressError = EgressError::Unreachable("no turn came free");
+
 /// The door.
 pub struct Egress {
     policy: Policy,
     limits: Limits,
     turns: Semaphore,
+    streams: Arc<Semaphore>,
     tls: rustls::ClientConfig,
 }
 
@@ -116,22 +122,16 @@ impl Egress {
             .expect("ring offers TLS 1.2 and 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self { policy, limits, turns: Semaphore::new(limits.at_once), tls }
+        Self { policy, limits, turns: Semaphore::new(limits.at_once), streams: Arc::new(Semaphore::new(limits.streams_at_once)), tls }
     }
 
     /// Makes one call, once: nothing is tried again.
     pub async fn send(&self, request: Request) -> Result<Answer, EgressError> {
         let until = Instant::now() + self.limits.whole;
-        let target = self.policy.vet_url(&request.url)?;
-        let headers = sensitive(request.headers)?;
-        let turn = timeout(self.step(), self.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(EgressError::Unreachable("no turn came free")) };
-        let addresses = self.policy.vet_addresses(&target, &self.resolve(&target).await?)?;
-        let client = self.client(&target, &addresses)?;
-        let mut sending = client.request(request.method, target.url().clone()).headers(headers);
-        if !request.body.expose().is_empty() {
-            sending = sending.body(Bytes::from_owner(Exposed(request.body)));
-        }
+        let asked = self.vet(request)?;
+        let step = self.limits.connect.min(self.limits.whole / 4);
+        let Ok(Ok(_turn)) = timeout(step, self.turns.acquire()).await else { return Err(NO_TURN) };
+        let sending = self.prepare(asked, step).await?;
         // The three steps before this point and the connection take at most three quarters, so this ends only what was connected.
         let whole = timeout_at(until, async {
             let response = sending.send().await.map_err(|error| sort(&error))?;
@@ -140,23 +140,35 @@ impl Egress {
         whole.await.unwrap_or(Err(EgressError::Timeout))
     }
 
-    fn step(&self) -> Duration {
-        self.limits.connect.min(self.limits.whole / 4)
+    /// Makes one call, once, and gives its answer as soon as its head is there; the body follows in pieces, as it comes, never decompressed.
+    pub async fn open(&self, request: Request, limits: StreamLimits) -> Result<Streamed, EgressError> {
+        let begun = Instant::now();
+        let asked = self.vet(request)?;
+        let first = limits.first.min(limits.whole);
+        let step = self.limits.connect.min(first / 4);
+        let Ok(Ok(turn)) = timeout(step, Arc::clone(&self.streams).acquire_owned()).await else { return Err(NO_TURN) };
+        let sending = self.prepare(asked, step).await?;
+        let head = timeout_at(begun + first, sending.send()).await.map_err(|_| EgressError::Timeout)?;
+        Streamed::begin(head.map_err(|error| sort(&error))?, limits, begun + limits.whole, turn)
     }
 
-    async fn resolve(&self, target: &Target) -> Result<Vec<IpAddr>, EgressError> {
-        if let Some(literal) = target.literal() {
-            return Ok(vec![literal]);
-        }
-        match timeout(self.step(), tokio::net::lookup_host((target.host(), target.port()))).await {
-            Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
-            Ok(Err(_)) => Err(EgressError::Unreachable("the host's name does not resolve")),
-            Err(_) => Err(EgressError::Unreachable("the host's name did not resolve in time")),
-        }
+    /// What can be judged before anything is waited for.
+    fn vet(&self, request: Request) -> Result<Asked, EgressError> {
+        let target = self.policy.vet_url(&request.url)?;
+        Ok(Asked { target, method: request.method, headers: sensitive(request.headers)?, body: request.body })
+    }
+
+    /// Resolves, judges what came of it, and makes the request ready.
+    async fn prepare(&self, asked: Asked, step: Duration) -> Result<reqwest::RequestBuilder, EgressError> {
+        let addresses = self.policy.vet_addresses(&asked.target, &resolve(&asked.target, step).await?)?;
+        let client = self.client(&asked.target, &addresses, step)?;
+        let sending = client.request(asked.method, asked.target.url().clone()).headers(asked.headers);
+        let bodiless = asked.body.expose().is_empty();
+        Ok(if bodiless { sending } else { sending.body(Bytes::from_owner(Exposed(asked.body))) })
     }
 
     /// A client for one call, so that no connection outlives the vetting of its address.
-    fn client(&self, target: &Target, addresses: &[IpAddr]) -> Result<reqwest::Client, EgressError> {
+    fn client(&self, target: &Target, addresses: &[IpAddr], step: Duration) -> Result<reqwest::Client, EgressError> {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, target.port())).collect();
         reqwest::Client::builder()
             .resolve_to_addrs(target.host(), &addresses)
@@ -167,7 +179,7 @@ impl Egress {
             .referer(false)
             .http1_only()
             .pool_max_idle_per_host(0)
-            .connect_timeout(self.step())
+            .connect_timeout(step)
             .user_agent(concat!("keyledger/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|_| EgressError::Unreachable("the client could not be built"))
@@ -194,8 +206,19 @@ impl Egress {
     }
 }
 
+async fn resolve(target: &Target, step: Duration) -> Result<Vec<IpAddr>, EgressError> {
+    if let Some(literal) = target.literal() {
+        return Ok(vec![literal]);
+    }
+    match timeout(step, tokio::net::lookup_host((target.host(), target.port()))).await {
+        Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
+        Ok(Err(_)) => Err(EgressError::Unreachable("the host's name does not resolve")),
+        Err(_) => Err(EgressError::Unreachable("the host's name did not resolve in time")),
+    }
+}
+
 /// What a failure means for the caller: was anything sent?
-fn sort(error: &reqwest::Error) -> EgressError {
+pub(super) fn sort(error: &reqwest::Error) -> EgressError {
     match error {
         error if error.is_builder() => EgressError::Header,
         error if error.is_connect() => EgressError::Unreachable("no connection, or no TLS with a known certificate"),
@@ -216,6 +239,14 @@ fn sensitive(given: Vec<(String, Secret)>) -> Result<HeaderMap, EgressError> {
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// A request whose URL and headers passed.
+struct Asked {
+    target: Target,
+    method: Method,
+    headers: HeaderMap,
+    body: Secret,
 }
 
 /// Lends a secret to the client, which drops and so wipes it.

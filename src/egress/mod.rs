@@ -3,6 +3,8 @@
 mod client;
 mod guard;
 mod ranges;
+mod stream;
 
 pub use client::{Answer, Egress, EgressError, Limits, Request};
 pub use guard::{EgressRefusal, MAX_URL, Policy, Target};
+pub use stream::{StreamLimits, Streamed};

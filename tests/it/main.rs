@@ -28,6 +28,7 @@ mod documented_members;
 mod documented_provider_keys;
 mod documented_user_applications;
 mod egress;
+mod egress_stream;
 mod event_shapes;
 mod event_shapes_connections;
 mod event_shapes_issued;
