@@ -1,23 +1,28 @@
 //! The HTTP client behind the guard: resolves once, connects to what was vetted and to nothing else, follows nothing, and stops at its limits.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use hyper::{Method, Response};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use super::asked::Asked;
 use super::guard::{EgressRefusal, Policy, Target};
+use super::kept::Kept;
+use super::line::{Call, Line, Unanswered};
+use super::network::{Network, Sockets};
+use super::roots::{RootsError, connector};
 use super::stream::{StreamLimits, Streamed};
 use crate::kernel::Secret;
-
-/// Headers that belong to the client: given by a caller, they could turn one request into two or name another host.
-const RESERVED: [&str; 8] = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"];
 
 /// How far a call may go.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +37,20 @@ pub struct Limits {
     pub at_once: usize,
     /// Streams at once, counted apart: however many are passed through, token exchanges get their turns.
     pub streams_at_once: usize,
+    /// How long the connection of a stream that ended well waits for the next one.
+    pub keep: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(5), whole: Duration::from_secs(12), body: 256 * 1024, at_once: 64, streams_at_once: 64 }
+        Self {
+            connect: Duration::from_secs(5),
+            whole: Duration::from_secs(12),
+            body: 256 * 1024,
+            at_once: 64,
+            streams_at_once: 64,
+            keep: Duration::from_secs(30),
+        }
     }
 }
 
@@ -105,7 +119,9 @@ pub struct Egress {
     limits: Limits,
     turns: Semaphore,
     streams: Arc<Semaphore>,
-    tls: rustls::ClientConfig,
+    network: Arc<dyn Network>,
+    tls: TlsConnector,
+    kept: Arc<Kept>,
 }
 
 impl Egress {
@@ -115,145 +131,131 @@ impl Egress {
     /// When ring offers no TLS version, which its build rules out.
     #[must_use]
     pub fn new(policy: Policy, limits: Limits) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring offers TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Self { policy, limits, turns: Semaphore::new(limits.at_once), streams: Arc::new(Semaphore::new(limits.streams_at_once)), tls }
+        Self::trusting(policy, limits, &[]).expect("no root is added that could be malformed")
     }
 
-    /// Makes one call, once: nothing is tried again.
+    /// A door that also believes certificates below these roots.
+    pub fn trusting(policy: Policy, limits: Limits, roots: &[CertificateDer<'static>]) -> Result<Self, RootsError> {
+        Ok(Self {
+            policy,
+            limits,
+            turns: Semaphore::new(limits.at_once),
+            streams: Arc::new(Semaphore::new(limits.streams_at_once)),
+            network: Arc::new(Sockets),
+            tls: connector(roots)?,
+            kept: Kept::new(limits.keep),
+        })
+    }
+
+    /// The same door to another network than the operating system's.
+    #[must_use]
+    pub fn over(self, network: Arc<dyn Network>) -> Self {
+        Self { network, ..self }
+    }
+
+    /// Makes one call, once, over a connection of its own: nothing is tried again, and no connection is used that may have died unseen.
     pub async fn send(&self, request: Request) -> Result<Answer, EgressError> {
         let until = Instant::now() + self.limits.whole;
-        let asked = self.vet(request)?;
+        let asked = Asked::vet(&self.policy, request)?;
         let step = self.limits.connect.min(self.limits.whole / 4);
         let Ok(Ok(_turn)) = timeout(step, self.turns.acquire()).await else { return Err(NO_TURN) };
-        let sending = self.prepare(asked, step).await?;
-        // The three steps before this point and the connection take at most three quarters, so this ends only what was connected.
-        let whole = timeout_at(until, async {
-            let response = sending.send().await.map_err(|error| sort(&error))?;
-            self.read(response).await
-        });
+        let addresses = self.resolve(asked.target(), step).await?;
+        let (target, call) = (asked.target().clone(), asked.call()?);
+        let mut line = Line::open(&self.network, &self.tls, &target, &addresses, step).await?;
+        // The three steps before this point take at most three quarters, so this ends only what was connected.
+        let whole = timeout_at(until, async { self.read(line.ask(call).await?).await });
         whole.await.unwrap_or(Err(EgressError::Timeout))
     }
 
     /// Makes one call, once, and gives its answer as soon as its head is there; the body follows in pieces, as it comes, never decompressed.
     pub async fn open(&self, request: Request, limits: StreamLimits) -> Result<Streamed, EgressError> {
         let begun = Instant::now();
-        let asked = self.vet(request)?;
+        let asked = Asked::vet(&self.policy, request)?;
         let first = limits.first.min(limits.whole);
         let step = self.limits.connect.min(first / 4);
         let Ok(Ok(turn)) = timeout(step, Arc::clone(&self.streams).acquire_owned()).await else { return Err(NO_TURN) };
-        let sending = self.prepare(asked, step).await?;
-        let head = timeout_at(begun + first, sending.send()).await.map_err(|_| EgressError::Timeout)?;
-        Streamed::begin(head.map_err(|error| sort(&error))?, limits, begun + limits.whole, turn)
+        let addresses = self.resolve(asked.target(), step).await?;
+        let home = asked.shares().then(|| (Arc::clone(&self.kept), asked.target().url().origin()));
+        let kept = home.as_ref().and_then(|(kept, origin)| kept.take(origin, &addresses));
+        let (target, call) = (asked.target().clone(), asked.call()?);
+        let head = timeout_at(begun + first, async {
+            let call = match ask_again(kept, call, step).await? {
+                Asking::Answered(answer) => return Ok(answer),
+                Asking::Unsent(call) => call,
+            };
+            let mut line = Line::open(&self.network, &self.tls, &target, &addresses, step).await?;
+            let answer = line.ask(call).await?;
+            Ok((line, answer))
+        });
+        let (line, answer) = head.await.unwrap_or(Err(EgressError::Timeout))?;
+        Streamed::begin(answer, limits, begun + limits.whole, (line, home), turn)
     }
 
-    /// What can be judged before anything is waited for.
-    fn vet(&self, request: Request) -> Result<Asked, EgressError> {
-        let target = self.policy.vet_url(&request.url)?;
-        Ok(Asked { target, method: request.method, headers: sensitive(request.headers)?, body: request.body })
+    /// The target's addresses, all of them vetted.
+    async fn resolve(&self, target: &Target, within: Duration) -> Result<Vec<SocketAddr>, EgressError> {
+        let found = match target.literal() {
+            Some(literal) => vec![literal],
+            None => match timeout(within, self.network.resolve(target.host(), target.port())).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(_)) => return Err(EgressError::Unreachable("the host's name does not resolve")),
+                Err(_) => return Err(EgressError::Unreachable("the host's name did not resolve in time")),
+            },
+        };
+        let vetted = self.policy.vet_addresses(target, &found)?;
+        Ok(vetted.into_iter().map(|address| SocketAddr::new(address, target.port())).collect())
     }
 
-    /// Resolves, judges what came of it, and makes the request ready.
-    async fn prepare(&self, asked: Asked, step: Duration) -> Result<reqwest::RequestBuilder, EgressError> {
-        let addresses = self.policy.vet_addresses(&asked.target, &resolve(&asked.target, step).await?)?;
-        let client = self.client(&asked.target, &addresses, step)?;
-        let sending = client.request(asked.method, asked.target.url().clone()).headers(asked.headers);
-        let bodiless = asked.body.expose().is_empty();
-        Ok(if bodiless { sending } else { sending.body(Bytes::from_owner(Exposed(asked.body))) })
-    }
-
-    /// A client for one call, so that no connection outlives the vetting of its address.
-    fn client(&self, target: &Target, addresses: &[IpAddr], step: Duration) -> Result<reqwest::Client, EgressError> {
-        let addresses: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, target.port())).collect();
-        reqwest::Client::builder()
-            .resolve_to_addrs(target.host(), &addresses)
-            .tls_backend_preconfigured(self.tls.clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .connect_timeout(step)
-            .user_agent(concat!("keyledger/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| EgressError::Unreachable("the client could not be built"))
-    }
-
-    async fn read(&self, mut response: Response) -> Result<Answer, EgressError> {
+    async fn read(&self, answer: Response<Incoming>) -> Result<Answer, EgressError> {
         let limit = self.limits.body;
         let too_large = EgressError::TooLarge { limit };
-        let announced = response.content_length().unwrap_or(0);
-        if usize::try_from(announced).map_or(true, |announced| announced > limit) {
+        if !fits(answer.body(), limit) {
             return Err(too_large);
         }
-        let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
-        let (status, content_type, retry_after) = (response.status().as_u16(), text(CONTENT_TYPE), text(RETRY_AFTER));
+        let text = |name: HeaderName| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        let (status, content_type, retry_after) = (answer.status().as_u16(), text(CONTENT_TYPE), text(RETRY_AFTER));
         // As large as it may become: a buffer that grows leaves copies of tokens behind.
         let mut body = Zeroizing::new(Vec::with_capacity(limit));
-        while let Some(chunk) = response.chunk().await.map_err(|error| sort(&error))? {
-            if chunk.len() > limit - body.len() {
+        let mut coming = answer.into_body();
+        while let Some(frame) = coming.frame().await {
+            // Trailers are no part of the body.
+            let Ok(piece) = frame.map_err(|_| EgressError::Lost)?.into_data() else { continue };
+            if piece.len() > limit - body.len() {
                 return Err(too_large);
             }
-            body.extend_from_slice(&chunk);
+            body.extend_from_slice(&piece);
         }
         Ok(Answer { status, content_type, retry_after, body: Secret::new(std::mem::take(&mut *body)) })
     }
 }
 
-async fn resolve(target: &Target, step: Duration) -> Result<Vec<IpAddr>, EgressError> {
-    if let Some(literal) = target.literal() {
-        return Ok(vec![literal]);
+/// Whether a body stays within a limit, as far as its head says.
+pub(super) fn fits(body: &Incoming, limit: usize) -> bool {
+    usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced <= limit)
+}
+
+enum Asking {
+    Answered((Line, Response<Incoming>)),
+    Unsent(Call),
+}
+
+/// Asks over a kept connection, if there is one that still stands. A call that has left it, even in part, is not given back.
+async fn ask_again(kept: Option<Line>, call: Call, within: Duration) -> Result<Asking, EgressError> {
+    let Some(mut line) = kept else { return Ok(Asking::Unsent(call)) };
+    if !line.ready(within).await {
+        return Ok(Asking::Unsent(call));
     }
-    match timeout(step, tokio::net::lookup_host((target.host(), target.port()))).await {
-        Ok(Ok(found)) => Ok(found.map(|address| address.ip()).collect()),
-        Ok(Err(_)) => Err(EgressError::Unreachable("the host's name does not resolve")),
-        Err(_) => Err(EgressError::Unreachable("the host's name did not resolve in time")),
+    match line.ask(call).await {
+        Ok(answer) => Ok(Asking::Answered((line, answer))),
+        Err(Unanswered::Unsent(call)) => Ok(Asking::Unsent(*call)),
+        Err(Unanswered::Failed(error)) => Err(error),
     }
 }
 
-/// What a failure means for the caller: was anything sent?
-pub(super) fn sort(error: &reqwest::Error) -> EgressError {
-    match error {
-        error if error.is_builder() => EgressError::Header,
-        error if error.is_connect() => EgressError::Unreachable("no connection, or no TLS with a known certificate"),
-        error if error.is_timeout() => EgressError::Timeout,
-        _ => EgressError::Lost,
-    }
-}
-
-fn sensitive(given: Vec<(String, Secret)>) -> Result<HeaderMap, EgressError> {
-    let mut headers = HeaderMap::with_capacity(given.len());
-    for (name, value) in given {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| EgressError::Header)?;
-        if RESERVED.contains(&name.as_str()) {
-            return Err(EgressError::Header);
+impl From<Unanswered> for EgressError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Unsent(_) => Self::Unreachable("the connection closed before anything was sent"),
+            Unanswered::Failed(error) => error,
         }
-        let mut value = HeaderValue::from_bytes(value.expose()).map_err(|_| EgressError::Header)?;
-        value.set_sensitive(true);
-        headers.append(name, value);
-    }
-    Ok(headers)
-}
-
-/// A request whose URL and headers passed.
-struct Asked {
-    target: Target,
-    method: Method,
-    headers: HeaderMap,
-    body: Secret,
-}
-
-/// Lends a secret to the client, which drops and so wipes it.
-struct Exposed(Secret);
-
-impl AsRef<[u8]> for Exposed {
-    fn as_ref(&self) -> &[u8] {
-        self.0.expose()
     }
 }

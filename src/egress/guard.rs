@@ -40,6 +40,9 @@ pub enum EgressRefusal {
     /// No host.
     #[error("the URL names no host")]
     NoHost,
+    /// A method that opens a tunnel or gives the request back.
+    #[error("the method opens a tunnel or gives the request back")]
+    Method,
     /// An empty or overlong label.
     #[error("the URL's host is not a name")]
     Name,

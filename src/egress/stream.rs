@@ -1,15 +1,20 @@
 //! An answer that is passed on while it comes: its head at once, its body in pieces, each within its limits.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Bytes;
-use reqwest::Response;
-use reqwest::header::HeaderMap;
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
+use hyper::{Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
+use url::Origin;
 
-use super::client::{EgressError, sort};
+use super::client::{EgressError, fits};
+use super::kept::Kept;
+use super::line::Line;
 
 /// How far a stream may go.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +35,20 @@ impl Default for StreamLimits {
     }
 }
 
+/// Where connections to an origin are kept.
+pub(super) type Home = (Arc<Kept>, Origin);
+
 /// An answer whose body still comes. It keeps its turn until it is dropped; dropped early, it breaks the connection.
 pub struct Streamed {
     /// The status; 3xx is an answer like any other.
     pub status: u16,
     /// The headers as they came, those of the connection among them: whoever passes them on takes those out.
     pub headers: HeaderMap,
-    response: Response,
+    body: Incoming,
+    /// The connection, until it is kept for others.
+    line: Option<Line>,
+    /// Where it may be kept.
+    home: Option<Home>,
     limits: StreamLimits,
     until: Instant,
     left: usize,
@@ -52,13 +64,23 @@ impl fmt::Debug for Streamed {
 }
 
 impl Streamed {
-    pub(super) fn begin(mut response: Response, limits: StreamLimits, until: Instant, turn: OwnedSemaphorePermit) -> Result<Self, EgressError> {
-        let announced = response.content_length().unwrap_or(0);
-        if usize::try_from(announced).map_or(true, |announced| announced > limits.body) {
+    pub(super) fn begin(
+        answer: Response<Incoming>,
+        limits: StreamLimits,
+        until: Instant,
+        (line, home): (Line, Option<Home>),
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, EgressError> {
+        // Nobody asked to: passed on, it would have others speak who knows what over this connection.
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(EgressError::Lost);
+        }
+        if !fits(answer.body(), limits.body) {
             return Err(EgressError::TooLarge { limit: limits.body });
         }
-        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
-        Ok(Self { status, headers, response, limits, until, left: limits.body, ended: None, _turn: turn })
+        let (head, body) = answer.into_parts();
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        Ok(Self { status, headers, body, line: Some(line), home, limits, until, left: limits.body, ended: None, _turn: turn })
     }
 
     /// The next piece of the body, or `None` at its end. After an error, the same error.
@@ -67,19 +89,37 @@ impl Streamed {
             return ended.map(|()| None);
         }
         let until = self.until.min(Instant::now() + self.limits.idle);
-        let came = match timeout_at(until, self.response.chunk()).await {
-            Ok(came) => came.map_err(|error| sort(&error)),
-            Err(_) => Err(EgressError::Timeout),
-        };
-        let fits = came.and_then(|came| match came {
+        let came = timeout_at(until, self.next()).await.unwrap_or(Err(EgressError::Timeout));
+        let fitting = came.and_then(|came| match came {
             Some(piece) if piece.len() > self.left => Err(EgressError::TooLarge { limit: self.limits.body }),
             other => Ok(other),
         });
-        match &fits {
+        match &fitting {
             Ok(Some(piece)) => self.left -= piece.len(),
-            Ok(None) => self.ended = Some(Ok(())),
-            Err(error) => self.ended = Some(Err(*error)),
+            Ok(None) => self.end(),
+            Err(error) => {
+                self.ended = Some(Err(*error));
+                self.line = None;
+            }
         }
-        fits
+        fitting
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
+        while let Some(frame) = self.body.frame().await {
+            // Trailers are no part of the body.
+            if let Ok(piece) = frame.map_err(|_| EgressError::Lost)?.into_data() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The connection has done its work here.
+    fn end(&mut self) {
+        self.ended = Some(Ok(()));
+        if let (Some(line), Some((kept, origin))) = (self.line.take(), self.home.take()) {
+            kept.keep(origin, line);
+        }
     }
 }
