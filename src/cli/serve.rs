@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::DataArgs;
-use crate::egress::{Egress, Limits as EgressLimits, Policy};
+use crate::egress::{Egress, Limits as EgressLimits, Policy, read_roots};
 use crate::jobs::{Jobs, Refresher};
 use crate::oauth::Exchanges;
 use crate::server::{Begun, Listening, Tls, router, serve};
@@ -34,6 +34,9 @@ pub(super) struct Serve {
     /// Addresses that token exchanges may call although they are not public, over http and on any port: a CIDR range, repeatable.
     #[arg(long, env = "KEYLEDGER_ALLOW_EGRESS", value_name = "CIDR", value_delimiter = ',')]
     allow_egress: Vec<IpNet>,
+    /// Believe certificates below these authorities as well, besides those of the web: a file of PEM certificates, repeatable.
+    #[arg(long, env = "KEYLEDGER_EGRESS_CA", value_name = "FILE", value_delimiter = ',')]
+    egress_ca: Vec<PathBuf>,
     /// How long an access token lives, in seconds, where its vendor does not say: 120 to 86,400.
     #[arg(long, env = "KEYLEDGER_ACCESS_TOKEN_SECONDS", default_value_t = ACCESS_TOKEN_SECONDS, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(120..=86_400))]
     access_token_seconds: i64,
@@ -71,6 +74,7 @@ impl Serve {
         let filter = tracing_subscriber::EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| "info".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
         let listening = self.listening()?;
+        let egress = self.egress()?;
         let scheme = if listening.tls.is_some() { "https" } else { "http" };
         let home = self.data.home();
         let bind = async || TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen));
@@ -85,7 +89,6 @@ impl Serve {
         };
         let address = listener.local_addr()?;
         let vault = Arc::new(vault);
-        let egress = Egress::new(Policy { allowed: self.allow_egress }, EgressLimits::default());
         let public_url = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress, public_url));
         match exchanges.sweep().await {
@@ -125,6 +128,15 @@ impl Serve {
 }
 
 impl Serve {
+    /// The door to the outside.
+    fn egress(&self) -> anyhow::Result<Egress> {
+        let mut roots = Vec::new();
+        for file in &self.egress_ca {
+            roots.extend(read_roots(file)?);
+        }
+        Ok(Egress::trusting(Policy { allowed: self.allow_egress.clone() }, EgressLimits::default(), &roots)?)
+    }
+
     /// How connections come in: in clear only where nobody else listens.
     fn listening(&self) -> anyhow::Result<Listening> {
         let tls = match (&self.tls_cert, &self.tls_key) {

@@ -139,11 +139,20 @@ pub async fn serve(tls: Option<TlsAcceptor>, answer: impl Into<Vec<u8>>) -> (Soc
     (address, seen)
 }
 
-/// Requests without a body, one after the other.
+/// Whether a request came whole.
+fn whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        body.len() >= length
+    })
+}
+
+/// Requests, one after the other.
 async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Seen>, answer: Arc<Vec<u8>>) {
     let mut request = Vec::new();
     while stream.read_buf(&mut request).await.is_ok_and(|read| read > 0) {
-        if request.ends_with(b"\r\n\r\n") {
+        if whole(&request) {
             seen.requests.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
             request.clear();
             if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {

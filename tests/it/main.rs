@@ -32,6 +32,7 @@ mod egress_bench;
 mod egress_forms;
 mod egress_kept;
 mod egress_stream;
+mod egress_tls;
 mod event_shapes;
 mod event_shapes_connections;
 mod event_shapes_issued;

@@ -33,7 +33,11 @@ pub fn start(folder: &Path, token: &str) -> Server {
 }
 
 pub fn start_with(folder: &Path, token: &str, further: &[&str]) -> Server {
-    let mut child = spawn(folder).args(further).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    begin(spawn(folder).args(further), token)
+}
+
+pub fn begin(command: &mut Command, token: &str) -> Server {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (mut base, mut shown) = (String::new(), token.to_owned());
     for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
         if let Some(token) = line.strip_prefix("Owner's token   ") {
