@@ -3,13 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Machines of cloud providers that hand out credentials to whoever asks: closed even inside an opened range.
-const METADATA: [IpAddr; 6] = [
+const METADATA: [IpAddr; 13] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // Amazon's, for containers
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),  // Amazon's, for pods
+    IpAddr::V4(Ipv4Addr::new(169, 254, 0, 23)),    // Tencent's
+    IpAddr::V4(Ipv4Addr::new(169, 254, 42, 42)),   // Scaleway's
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure's, in a public range
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba's
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle's
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google's
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),    // Amazon's, for pods
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),     // Scaleway's
+    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe)), // OpenStack's
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),    // Google's
 ];
 
 /// Closed IPv4 ranges: base, bits, what they are.

@@ -301,9 +301,12 @@ async fn metadata_stays_barred_whatever_is_opened() {
     let everything = opened(&["0.0.0.0/0", "::/0"]);
     let forms = FORMS.iter().filter(|form| form.contains("169.254") || form.contains("metadata") || form.contains("a9fe")).copied();
     let further = ["http://0xA9FEA9FE/", "http://2852039166:81/", "http://[fd00:ec2::254]/", "http://100.100.100.200/", "http://168.63.129.16:32526/"];
+    let services =
+        ["http://169.254.170.2/", "http://169.254.170.23/", "http://169.254.0.23/", "http://169.254.42.42/", "http://[fd00:ec2::23]/", "http://[fd00:42::42]/"];
+    let link = ["http://[fe80::a9fe:a9fe]/", "http://[64:ff9b::169.254.170.2]/"];
     let carriers = ["http://[64:ff9b::a9fe:a9fe]/", "http://[2002:a9fe:a9fe::]/", "http://[::169.254.169.254]/", "http://[::ffff:0:a9fe:a9fe]/"];
-    let barred: Vec<&str> = forms.chain(further).chain(carriers).collect();
-    assert!(barred.len() > 12);
+    let barred: Vec<&str> = forms.chain(further).chain(services).chain(link).chain(carriers).collect();
+    assert!(barred.len() > 20);
     none_is_dialled(&everything, &filled(&barred, 81)).await;
 }
 
