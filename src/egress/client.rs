@@ -1,7 +1,7 @@
 //! The HTTP client behind the guard: resolves once, connects to what was vetted and to nothing else, follows nothing, and stops at its limits.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use hyper::{Method, Response};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
@@ -113,12 +113,33 @@ pub enum EgressError {
 
 const NO_TURN: EgressError = EgressError::Unreachable("no turn came free");
 
+/// Who may go at once.
+struct Turns {
+    calls: Arc<Semaphore>,
+    /// Apart from the calls, as a look-up outlives the call that gave it up: the system's resolver cannot be stopped, and holds a thread of those
+    /// that all blocking work shares.
+    lookups: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new(at_once: usize) -> Self {
+        Self { calls: Arc::new(Semaphore::new(at_once)), lookups: Arc::new(Semaphore::new(at_once)) }
+    }
+
+    async fn take(&self, within: Duration) -> Result<OwnedSemaphorePermit, EgressError> {
+        match timeout(within, Arc::clone(&self.calls).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(NO_TURN),
+        }
+    }
+}
+
 /// The door.
 pub struct Egress {
     policy: Policy,
     limits: Limits,
-    turns: Semaphore,
-    streams: Arc<Semaphore>,
+    calls: Turns,
+    streams: Turns,
     network: Arc<dyn Network>,
     tls: TlsConnector,
     kept: Arc<Kept>,
@@ -139,8 +160,8 @@ impl Egress {
         Ok(Self {
             policy,
             limits,
-            turns: Semaphore::new(limits.at_once),
-            streams: Arc::new(Semaphore::new(limits.streams_at_once)),
+            calls: Turns::new(limits.at_once),
+            streams: Turns::new(limits.streams_at_once),
             network: Arc::new(Sockets),
             tls: connector(roots)?,
             kept: Kept::new(limits.keep),
@@ -158,8 +179,8 @@ impl Egress {
         let until = Instant::now() + self.limits.whole;
         let asked = Asked::vet(&self.policy, request)?;
         let step = self.limits.connect.min(self.limits.whole / 4);
-        let Ok(Ok(_turn)) = timeout(step, self.turns.acquire()).await else { return Err(NO_TURN) };
-        let addresses = self.resolve(asked.target(), step).await?;
+        let _turn = self.calls.take(step).await?;
+        let addresses = self.resolve(asked.target(), &self.calls, step).await?;
         let (target, call) = (asked.target().clone(), asked.call()?);
         let mut line = Line::open(&self.network, &self.tls, &target, &addresses, step).await?;
         // The three steps before this point take at most three quarters, so this ends only what was connected.
@@ -173,8 +194,8 @@ impl Egress {
         let asked = Asked::vet(&self.policy, request)?;
         let first = limits.first.min(limits.whole);
         let step = self.limits.connect.min(first / 4);
-        let Ok(Ok(turn)) = timeout(step, Arc::clone(&self.streams).acquire_owned()).await else { return Err(NO_TURN) };
-        let addresses = self.resolve(asked.target(), step).await?;
+        let turn = self.streams.take(step).await?;
+        let addresses = self.resolve(asked.target(), &self.streams, step).await?;
         let home = asked.shares().then(|| (Arc::clone(&self.kept), asked.target().url().origin()));
         let kept = home.as_ref().and_then(|(kept, origin)| kept.take(origin, &addresses));
         let (target, call) = (asked.target().clone(), asked.call()?);
@@ -192,17 +213,29 @@ impl Egress {
     }
 
     /// The target's addresses, all of them vetted.
-    async fn resolve(&self, target: &Target, within: Duration) -> Result<Vec<SocketAddr>, EgressError> {
+    async fn resolve(&self, target: &Target, turns: &Turns, within: Duration) -> Result<Vec<SocketAddr>, EgressError> {
         let found = match target.literal() {
             Some(literal) => vec![literal],
-            None => match timeout(within, self.network.resolve(target.host(), target.port())).await {
-                Ok(Ok(found)) => found,
-                Ok(Err(_)) => return Err(EgressError::Unreachable("the host's name does not resolve")),
+            None => match timeout(within, self.look_up(target, turns)).await {
+                Ok(Some(found)) => found,
+                Ok(None) => return Err(EgressError::Unreachable("the host's name does not resolve")),
                 Err(_) => return Err(EgressError::Unreachable("the host's name did not resolve in time")),
             },
         };
         let vetted = self.policy.vet_addresses(target, &found)?;
         Ok(vetted.into_iter().map(|address| SocketAddr::new(address, target.port())).collect())
+    }
+
+    /// What the target's name resolves to. Given up, the look-up keeps its turn until it ends.
+    async fn look_up(&self, target: &Target, turns: &Turns) -> Option<Vec<IpAddr>> {
+        let turn = Arc::clone(&turns.lookups).acquire_owned().await.ok()?;
+        let (network, host, port) = (Arc::clone(&self.network), target.host().to_owned(), target.port());
+        let looking = tokio::spawn(async move {
+            let found = network.resolve(&host, port).await;
+            drop(turn);
+            found
+        });
+        looking.await.ok()?.ok()
     }
 
     async fn read(&self, answer: Response<Incoming>) -> Result<Answer, EgressError> {

@@ -78,7 +78,7 @@ impl Line {
     }
 
     async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, peer: SocketAddr) -> Result<Self, EgressError> {
-        let speaking = Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
+        let speaking = Builder::new().max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = speaking.map_err(|_| EgressError::Unreachable("the connection broke at once"))?;
         // Its errors reach whoever waits for the answer.
         let driver = Driver(tokio::spawn(async move { drop(connection.await) }));

@@ -30,6 +30,7 @@ mod documented_user_applications;
 mod egress;
 mod egress_bench;
 mod egress_forms;
+mod egress_hostile;
 mod egress_kept;
 mod egress_stream;
 mod egress_tls;
