@@ -330,7 +330,11 @@ async fn everywhere() -> (u16, Vec<TcpListener>) {
     let port = first.local_addr().unwrap().port();
     let mut listeners = vec![first];
     for address in ["127.0.0.2", "127.1.2.3", "::1"] {
-        listeners.push(TcpListener::bind(SocketAddr::new(ip(address), port)).await.unwrap());
+        match TcpListener::bind(SocketAddr::new(ip(address), port)).await {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrNotAvailable, "{address}"),
+        }
     }
     (port, listeners)
 }
