@@ -4,6 +4,7 @@ mod bearer;
 mod facts;
 pub mod issued;
 mod password;
+pub mod settings;
 mod shown;
 mod verifier;
 

@@ -1,12 +1,7 @@
 //! What is asked of a connection.
 
-use std::collections::BTreeMap;
-
-use super::{Calls, Confirm, Flow, Key, RevokeOutcome};
+use super::{Calls, Confirm, Flow, GivenSettings, Key, RevokeOutcome};
 use crate::kernel::{FlowId, Json, Moment, Position, Secret, SecretRef, StreamId};
-
-/// Settings as a caller sends them; `None` removes one.
-pub type GivenSettings = BTreeMap<String, Option<serde_json::Value>>;
 
 /// Parts of a connection that a caller may write. Absent parts stay as they are; an inner `None` removes.
 #[derive(Clone, Debug, Default, PartialEq)]

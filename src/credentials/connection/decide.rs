@@ -5,6 +5,7 @@ use super::settings::{missing_for_authorization, phase, sort};
 use super::{Changes, Command, Connection, Context, Event, FLOW_SECONDS, Flow, Key, Phase, State, Tokens, Written, exchange};
 use crate::credentials::Sealing;
 use crate::credentials::connector::GrantType;
+use crate::credentials::settings::sealed_ids;
 use crate::kernel::{Fingerprint, Json, MAX_SECRET, Plan, Position, Refusal, Secret, SecretRef, Version, Write};
 
 /// The most bytes of a redirect URI, and of a nonce.
@@ -83,7 +84,7 @@ pub(super) fn preview(live: &Connection, written: &Written, sealing: &Sealing, t
         after.sealed.remove(id);
     }
     after.settings.extend(written.settings.clone());
-    for id in sealing.iter().filter_map(|(name, _)| name.strip_prefix("settings.")) {
+    for id in sealed_ids(sealing) {
         after.sealed.insert(id.to_owned(), stand_in.clone());
     }
     if let Some(tokens) = tokens {

@@ -6,6 +6,7 @@ use super::{
     Access, Calls, Connection, Consent, Event, Extra, Failure, Flight, Grant, Key, Part, Pending, Phase, State, Unconfirmed, Written, renewal::MAX_COUNT,
 };
 use crate::credentials::connector::GrantType;
+use crate::credentials::settings;
 use crate::kernel::{Class, Header, Json, Moment, Position, StreamId};
 
 /// So many authorizations may be open at a time; the oldest makes way.
@@ -225,20 +226,7 @@ fn used(live: &mut Connection, calls: &[Calls]) {
 fn write(live: &mut Connection, header: &Header, written: Written) {
     live.phase = written.phase;
     live.enabled = written.enabled.unwrap_or(live.enabled);
-    for id in &written.removed {
-        live.settings.remove(id);
-        live.sealed.remove(id);
-    }
-    for (id, value) in written.settings {
-        live.sealed.remove(&id);
-        live.settings.insert(id, value);
-    }
-    for secret in &header.secrets {
-        if let (Some(id), Some(reference)) = (secret.name.strip_prefix("settings."), header.secret(&secret.name)) {
-            live.settings.remove(id);
-            live.sealed.insert(id.to_owned(), reference);
-        }
-    }
+    settings::write(&mut live.settings, &mut live.sealed, header, written.settings, &written.removed);
     set(&mut live.metadata, written.metadata);
     set(&mut live.configuration, written.configuration);
     set(&mut live.custom_mappings, written.custom_mappings);

@@ -10,14 +10,16 @@ mod renewal;
 mod settings;
 mod state;
 
-pub use command::{Changes, Command, GivenSettings, Outcome, Tokens, Want};
+pub use command::{Changes, Command, Outcome, Tokens, Want};
 pub use decide::{decide, fresh};
 pub use event::{Calls, Confirm, Event, Flow, Grant, Part, Phase, RevokeOutcome, Written};
 pub use evolve::evolve;
 pub use health::health;
 pub use renewal::{Due, KEPT_AFTER_REFUSAL, due};
-pub use settings::MASK;
+pub use settings::standing;
 pub use state::{Access, Connection, Consent, Extra, Failure, Flight, Pending, State, Unconfirmed};
+
+pub use super::settings::{GivenSettings, MASK, MAX_SETTINGS};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +29,6 @@ use crate::kernel::{Claim, Moment};
 
 /// Stored on every event: never change it.
 pub const NAME: &str = "connection";
-/// The most settings of one connection.
-pub const MAX_SETTINGS: usize = 64;
 /// An authorization that a user has begun ends after so many seconds, and so does the time for confirming one.
 pub const FLOW_SECONDS: i64 = 30 * 60;
 
