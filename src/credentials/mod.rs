@@ -168,6 +168,8 @@ kinds! {
     Usage: usage,
     /// What was refused.
     Attempts: attempts,
+    /// What a tenant supplies for all connections to one service.
+    Integration: integration,
 }
 
 impl AnyState {

@@ -13,8 +13,8 @@ impl AnyEvent {
     /// The event's facts as JSON. Verifiers and password hashes are hidden: they would let a holder of the key test guesses.
     pub fn shown(&self) -> Result<Value, FactsError> {
         let mut json = self.to_json()?;
-        // Connections and connectors hold names of a caller's choosing, and nothing that is compared.
-        if !matches!(self, Self::Connection(_) | Self::Connector(_) | Self::Consumer(_)) {
+        // Connections, connectors and integrations hold names of a caller's choosing, and nothing that is compared.
+        if !matches!(self, Self::Connection(_) | Self::Connector(_) | Self::Consumer(_) | Self::Integration(_)) {
             hide(&mut json);
         }
         Ok(json)

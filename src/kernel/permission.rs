@@ -95,6 +95,10 @@ permissions! {
     TenantsWrite = 30 "tenants:write",
     /// Introspect and revoke the tenant's access tokens.
     TokensIntrospect = 31 "tokens:introspect",
+    /// See what the tenant supplies for all connections to a service, without secrets.
+    IntegrationsRead = 35 "integrations:read",
+    /// Make, change and delete what the tenant supplies.
+    IntegrationsWrite = 36 "integrations:write",
 }
 
 impl Permission {
@@ -234,9 +238,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_the_places_in_the_list_and_names_are_found_again() {
-        for (bit, permission) in (0_u8..).zip(Permission::ALL) {
-            assert_eq!((*permission as u8, Permission::named(permission.name())), (bit, Some(*permission)));
+    fn bits_grow_down_the_list_and_names_are_found_again() {
+        assert!(Permission::ALL.windows(2).all(|two| (two[0] as u8) < two[1] as u8) && Permission::ALL.iter().all(|last| (*last as u8) < 64));
+        for permission in Permission::ALL {
+            assert_eq!(Permission::named(permission.name()), Some(*permission));
         }
         assert!(PermissionSet::ALL.covers(PermissionSet::of(&[Permission::AuditRead])) && !PermissionSet::default().covers(PermissionSet::ALL));
         assert_eq!(PermissionSet::ALL.iter().count(), Permission::ALL.len());

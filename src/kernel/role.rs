@@ -39,6 +39,7 @@ const READS: PermissionSet = PermissionSet::of(&[
     OrganizationsRead,
     ApplicationsRead,
     UserApplicationsOwn,
+    IntegrationsRead,
 ]);
 /// Work with credentials.
 const WORK: PermissionSet = PermissionSet::of(&[

@@ -59,7 +59,7 @@ impl Exchanges {
             return Err(Refusal::InvalidState(HELD.into()).into());
         }
         let (_, live, connector) = found(&views, wanted.connection).ok_or(Refusal::NotFound)?;
-        callable(live)?;
+        callable(live, views.standing(wanted.principal.tenant, connector, live))?;
         if connector.auth_type != AuthType::Oauth2 {
             let settings = self.settings(&views, wanted.principal.tenant, live, connector).await?;
             return Ok(Usable { settings, access: None });
@@ -105,15 +105,15 @@ impl Exchanges {
     }
 }
 
-/// That a connection may be called for.
-fn callable(live: &Connection) -> Result<(), Refusal> {
+/// That a connection which stands so may be called for.
+fn callable(live: &Connection, phase: Phase) -> Result<(), Refusal> {
     if !live.enabled {
         return Err(Refusal::InvalidState("the connection is disabled".into()));
     }
     if live.is_denied() {
         return Err(Refusal::InvalidState("its user has not consented, or has taken the consent back".into()));
     }
-    match live.phase {
+    match phase {
         Phase::Callable | Phase::Invalid => Ok(()),
         Phase::Added => Err(Refusal::InvalidState("the connection has no credentials yet".into())),
         Phase::Authorized => Err(Refusal::InvalidState("settings of the connection are missing".into())),

@@ -10,8 +10,9 @@ use super::{Grant, read_answer, token_request};
 use crate::credentials::AnyState;
 use crate::credentials::connection::{self, Connection, Outcome};
 use crate::credentials::connector::Connector;
+use crate::credentials::settings::{holds, is_value};
 use crate::egress::{EgressError, Request};
-use crate::kernel::{FlowId, Refusal, Secret, StreamId, TenantId};
+use crate::kernel::{FlowId, Json, Refusal, Secret, StreamId, TenantId};
 use crate::vault::VaultError;
 use crate::views::Views;
 
@@ -64,7 +65,9 @@ impl Exchanges {
         };
         match self.egress.send(request).await {
             Ok(answer) => {
-                let mut sent: Vec<&Secret> = live.sealed.keys().filter_map(|name| settings.get(name)).collect();
+                let supplied = views.supply(tenant, connector, Some(live));
+                let secret = live.sealed.keys().chain(supplied.secrets().map(|(id, _)| id));
+                let mut sent: Vec<&Secret> = secret.filter_map(|id| settings.get(id)).collect();
                 sent.extend(presented(&grant));
                 read_answer(answer.status, answer.body.expose(), answer.retry_after.as_deref(), self.vault.now(), &sent)
             }
@@ -90,17 +93,27 @@ impl Exchanges {
 
     /// All settings of a connection, opened: those that the tenant supplies, and over them its own. The intent that stands in the log, or the use
     /// that will, is the record of this.
-    pub(super) async fn settings(&self, _views: &Views, tenant: TenantId, live: &Connection, _connector: &Connector) -> Result<Opened, VaultError> {
-        let mut settings = Opened::new();
-        for (id, value) in &live.settings {
-            let text = value.value().as_str().map_or_else(|| value.text().to_owned(), str::to_owned);
-            settings.insert(id.clone(), Secret::from(text));
+    pub(super) async fn settings(&self, views: &Views, tenant: TenantId, live: &Connection, connector: &Connector) -> Result<Opened, VaultError> {
+        let (supply, mut settings) = (views.supply(tenant, connector, Some(live)), Opened::new());
+        for (id, value) in supply.facts() {
+            settings.insert(id.clone(), fact(value));
+        }
+        for (id, secret) in supply.secrets().filter(|(id, _)| !holds(&live.settings, &live.sealed, id)) {
+            settings.insert(id.clone(), self.vault.open_secret(tenant, secret).await?);
+        }
+        for (id, value) in live.settings.iter().filter(|(id, value)| is_value(value) || !supply.has(id)) {
+            settings.insert(id.clone(), fact(value));
         }
         for (id, secret) in &live.sealed {
             settings.insert(id.clone(), self.vault.open_secret(tenant, secret).await?);
         }
         Ok(settings)
     }
+}
+
+/// A fact as a service is sent it.
+fn fact(value: &Json) -> Secret {
+    Secret::from(value.value().as_str().map_or_else(|| value.text().to_owned(), str::to_owned))
 }
 
 fn unopened(error: &VaultError) -> Outcome {

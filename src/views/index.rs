@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Entry, Views};
 use crate::credentials::issued::SecretId;
-use crate::credentials::{AnyState, Kind, api_client, connection, connector, consumer, provider_key, tenant, user};
+use crate::credentials::{AnyState, Kind, api_client, connection, connector, consumer, integration, provider_key, tenant, user};
 use crate::kernel::{FlowId, Moment, Position, StreamId, TenantId};
 
 /// What a thing is found by, as long as its state stands.
@@ -78,6 +78,7 @@ impl Views {
             AnyState::Connector(connector::State::Live(live)) => {
                 self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
             }
+            AnyState::Integration(state) => self.integration_of(id, entry, state),
             state => self.key(id, entry.tenant, state),
         }
         self.rename(id, entry.tenant, Names::None, Names::of(id, entry));
@@ -156,6 +157,13 @@ impl Views {
         if waiting.is_empty() {
             self.due.remove(&service);
         }
+    }
+
+    /// The latest one of a name: a snapshot brings them in no order.
+    fn integration_of(&mut self, id: StreamId, entry: &Entry, state: &integration::State) {
+        let Some((api, service)) = state.service() else { return };
+        let latest = self.integrations.entry((entry.tenant, api.to_owned(), service.to_owned())).or_insert((entry.first, id));
+        *latest = (*latest).max((entry.first, id));
     }
 
     /// Takes or frees the key of a connection or consumer.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{ConsumerName, Due, Entry, Views};
 use crate::credentials::attempts::Failures;
+use crate::credentials::integration::{self, Integration, Supply};
 use crate::credentials::issued::SecretId;
 use crate::credentials::usage::Used;
 use crate::credentials::user::{self, User};
@@ -11,7 +12,8 @@ use crate::credentials::{AnyState, Kind, connection, connector, consumer, role};
 use crate::kernel::{FlowId, Moment, PermissionSet, Position, RoleRef, StreamId, TenantId, Tried};
 
 /// The kinds of credentials.
-pub const CREDENTIALS: [Kind; 6] = [Kind::Connection, Kind::ApiKey, Kind::ProviderKey, Kind::ApiClient, Kind::UserApplication, Kind::Application];
+pub const CREDENTIALS: [Kind; 7] =
+    [Kind::Connection, Kind::ApiKey, Kind::ProviderKey, Kind::ApiClient, Kind::UserApplication, Kind::Application, Kind::Integration];
 
 /// The id right after this one; the last stays the last.
 fn after(mut id: [u8; 16]) -> [u8; 16] {
@@ -74,6 +76,36 @@ impl Views {
             .map(|(_, api, service)| (api.as_str(), service.as_str()))
             .collect();
         names.into_iter().filter_map(move |(api, service)| self.connector(tenant, api, service).map(|(_, connector)| connector))
+    }
+
+    /// The latest integration of a tenant with a service, deleted or not.
+    #[must_use]
+    pub fn latest_integration(&self, tenant: TenantId, unified_api: &str, service_id: &str) -> Option<StreamId> {
+        self.integrations.get(&(tenant, unified_api.to_owned(), service_id.to_owned())).map(|(_, id)| *id)
+    }
+
+    /// What a tenant supplies for all connections to a service.
+    #[must_use]
+    pub fn integration(&self, tenant: TenantId, unified_api: &str, service_id: &str) -> Option<(StreamId, &Integration)> {
+        let id = self.latest_integration(tenant, unified_api, service_id)?;
+        match &self.thing(id)?.state {
+            AnyState::Integration(integration::State::Live(live)) => Some((id, live)),
+            _ => None,
+        }
+    }
+
+    /// What a tenant supplies to a connection, or to one that has nothing of its own.
+    #[must_use]
+    pub fn supply(&self, tenant: TenantId, connector: &connector::Connector, live: Option<&connection::Connection>) -> Supply<'_> {
+        let integration = self.integration(tenant, &connector.unified_api, &connector.service_id);
+        Supply::of(integration.map(|(_, integration)| integration), connector, live)
+    }
+
+    /// Where a connection stands, with what its tenant supplies.
+    #[must_use]
+    pub fn standing(&self, tenant: TenantId, connector: &connector::Connector, live: &connection::Connection) -> connection::Phase {
+        let supply = self.supply(tenant, connector, Some(live));
+        connection::standing(connector, &|id| supply.has(id), live)
     }
 
     /// A consumer by its name.

@@ -49,6 +49,8 @@ pub struct Entry {
 
 /// Name of a connector: tenant, API family, service.
 type ConnectorName = (TenantId, String, String);
+/// Name of an integration: tenant, API family, service.
+type IntegrationName = (TenantId, String, String);
 /// Name of a consumer: tenant, application, consumer.
 type ConsumerName = (TenantId, Arc<str>, Arc<str>);
 /// A secret that is no longer in use: when its key is due to die, where it lies.
@@ -65,6 +67,8 @@ pub struct Views {
     users: OrdMap<(TenantId, String), StreamId>,
     tokens: HashMap<SecretId, StreamId>,
     connectors: OrdMap<ConnectorName, StreamId>,
+    /// The latest integration of each name, deleted or not, with the position of its first event.
+    integrations: OrdMap<IntegrationName, (Position, StreamId)>,
     consumers: OrdMap<ConsumerName, StreamId>,
     connections: OrdMap<(TenantId, Arc<connection::Key>), StreamId>,
     /// Connections that are due by themselves, by service and time.

@@ -233,6 +233,16 @@ pub fn placeholders(url: &str) -> impl Iterator<Item = &str> {
     url.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
 }
 
+/// The settings that choose whose host a URL leads to: those in its host, unless that ends in a domain of at least two fixed labels, in which a
+/// value can only name a part.
+#[must_use]
+pub fn choosing_host(url: &str) -> Vec<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let fixed = authority.rsplit('}').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    if fixed.split('.').count() > 2 { Vec::new() } else { placeholders(authority).collect() }
+}
+
 fn is_id(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.len() <= 63 && text.as_bytes().first().is_some_and(alphanumeric) && text.bytes().all(|byte| alphanumeric(&byte) || byte == b'-' || byte == b'_')
@@ -293,5 +303,28 @@ pub fn decide(subject: Subject, state: &State, connector: Connector) -> Result<P
 pub fn evolve(_: State, _: &Header, event: Event) -> State {
     match event {
         Event::Put(connector) => State::Live(connector),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choosing_host;
+
+    #[test]
+    fn a_setting_chooses_a_host_unless_it_only_names_a_part_of_a_fixed_domain() {
+        for (url, chosen) in [
+            ("https://api.example.com/{account}/token", vec![]),
+            ("https://{shop}.myshopify.com/admin/oauth/access_token", vec![]),
+            ("https://auth-{cluster}.bullhornstaffing.com/oauth/token", vec![]),
+            ("https://auth.{region}.{cloud}.commercetools.com/oauth/token", vec![]),
+            ("https://{a}.example.com:8443/token", vec![]),
+            ("https://{host}/api/oauth/token", vec!["host"]),
+            ("https://accounts.zoho.{data_center}/oauth/v2/token", vec!["data_center"]),
+            ("https://{name}.com/{account}", vec!["name"]),
+            ("https://{a}.{b}:8443/token", vec!["a", "b"]),
+            ("https://api.example.com:{port}/token", vec!["port"]),
+        ] {
+            assert_eq!(choosing_host(url), chosen, "{url}");
+        }
     }
 }

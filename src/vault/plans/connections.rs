@@ -1,5 +1,6 @@
 //! Connections, their consumers and connectors.
 
+use super::integrations::guard_integration;
 use super::subject;
 use crate::credentials::connection::{self, Changes, Command, Key, Tokens};
 use crate::credentials::connector::Connector;
@@ -13,12 +14,7 @@ fn connector_of<'a>(views: &'a Views, tenant: TenantId, key: &Key) -> Result<(Gu
     Ok((Guard { stream: id, expected: subject(views, id).version }, connector))
 }
 
-/// Whether the tenant supplies a setting for all connections to a service.
-fn supplies<'a>(_views: &'a Views, _tenant: TenantId, _connector: &'a Connector) -> impl Fn(&str) -> bool + 'a {
-    |_| false
-}
-
-/// A command on a connection that stands so, whose service is known.
+/// A command on a connection that stands so, whose service is known, with what the tenant supplies for it.
 fn decided(
     given: &Given<'_>,
     tenant: TenantId,
@@ -27,9 +23,30 @@ fn decided(
     state: &connection::State,
     command: Command,
 ) -> Result<Plan<AnyEvent>, Refusal> {
-    let supplied = supplies(given.views, tenant, connector);
+    let live = if let connection::State::Live(live) = state { Some(&**live) } else { None };
+    let supply = given.views.supply(tenant, connector, live);
+    let supplied = |id: &str| supply.has(id);
     let context = connection::Context { subject, now: given.now, connector, supplied: &supplied };
-    Ok(connection::decide(&context, state, command)?.map(AnyEvent::from))
+    let (goes_out, rests) = (goes_out(&command), rests_on_supply(&command));
+    let mut plan = connection::decide(&context, state, command)?.map(AnyEvent::from);
+    let integration = given.views.integration(tenant, &connector.unified_api, &connector.service_id);
+    if goes_out && integration.is_some_and(|(_, integration)| !integration.enabled) {
+        return Err(Refusal::InvalidState(format!("the integration with {} is disabled", connector.name)));
+    }
+    if rests && !plan.writes.is_empty() {
+        plan.guards.extend(guard_integration(given.views, tenant, &connector.unified_api, &connector.service_id));
+    }
+    Ok(plan)
+}
+
+/// Whether a command leads to the service.
+const fn goes_out(command: &Command) -> bool {
+    matches!(command, Command::Authorize(_) | Command::StartExchange(_))
+}
+
+/// Whether what is decided rests on what the tenant supplies. What a service gave is recorded whatever moves meanwhile.
+const fn rests_on_supply(command: &Command) -> bool {
+    goes_out(command) || matches!(command, Command::Create { .. } | Command::Update(_) | Command::Import { .. } | Command::Confirm { .. } | Command::Validate)
 }
 
 fn connection_state(views: &Views, stream: StreamId) -> connection::State {
@@ -66,7 +83,8 @@ pub fn upsert(given: &Given<'_>, tenant: TenantId, key: &Key, command: Command) 
     let note = consumer::decide(Subject { stream: owner, version: owner_version }, &owner_state, consumer::Command::AddConnection(stream))?;
     let create = Command::Create { key: key.clone(), consumer: owner };
     let create = decided(given, tenant, Subject { stream, version: Version::ZERO }, connector, &connection::State::Absent, create)?;
-    let (supplied, made) = (supplies(given.views, tenant, connector), Subject { stream, version: Version(1) });
+    let (supply, made) = (given.views.supply(tenant, connector, None), Subject { stream, version: Version(1) });
+    let supplied = |id: &str| supply.has(id);
     let fresh = connection::fresh(key.clone(), owner, &connection::Context { subject: made, now: given.now, connector, supplied: &supplied });
     let then = decided(given, tenant, made, connector, &fresh, command)?;
     Ok(guarded(plan.and(note.map(AnyEvent::from)).and(create).and(then), guard))

@@ -2,6 +2,7 @@
 
 mod connections;
 mod credentials;
+mod integrations;
 mod members;
 mod secrets;
 
@@ -10,6 +11,7 @@ pub use credentials::{
     create_api_client, create_api_key, create_application, create_user_application, delete_credential, delete_provider_keys, refresh_api_key,
     update_api_client, update_api_key, update_application, write_provider_keys,
 };
+pub use integrations::{delete_integration, put_integration, update_integration};
 pub use members::{
     create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session, remove_left,
     rename_organization, set_password, set_suspended, sign_out, update_role, update_user,

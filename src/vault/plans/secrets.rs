@@ -104,6 +104,7 @@ pub fn note_reveal(given: &Given<'_>, tenant: TenantId, id: StreamId, secrets: &
     let (subject, now) = (subject(given.views, id), given.now);
     match &entry.state {
         AnyState::Connection(_) => super::on_connection(given, id, connection::Command::Reveal { secret }),
+        AnyState::Integration(_) => super::integrations::note_integration_reveal(given, tenant, id, secret),
         AnyState::ProviderKey(state) => Ok(provider_key::decide(subject, state, provider_key::Command::Reveal { secret })?.map(AnyEvent::from)),
         AnyState::ApiClient(state) => Ok(api_client::decide(subject, state, now, api_client::Command::Reveal(secrets.to_vec()))?.map(AnyEvent::from)),
         _ => Err(Refusal::NotFound),
