@@ -267,7 +267,7 @@ const CREDENTIAL: Noun = Noun {
         },
     ],
 };
-const KINDS: [&str; 6] = ["connection", "api_key", "provider_key", "api_client", "user_application", "application"];
+const KINDS: [&str; 7] = ["connection", "api_key", "provider_key", "api_client", "user_application", "application", "integration"];
 
 const TOKEN: Noun = Noun {
     name: "token",

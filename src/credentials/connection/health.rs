@@ -4,12 +4,12 @@ use super::{Connection, Phase};
 use crate::credentials::connector::AuthType;
 use crate::kernel::Moment;
 
-/// How a connection to a service of this sort fares.
+/// How a connection to a service of this sort fares, where it stands at this phase.
 #[must_use]
-pub fn health(auth: AuthType, live: &Connection) -> &'static str {
+pub fn health(auth: AuthType, live: &Connection, phase: Phase) -> &'static str {
     let extra = live.extra.as_deref();
     let kept = live.access.is_some() || live.refresh.is_some();
-    match live.phase {
+    match phase {
         _ if extra.is_some_and(|extra| extra.revoked.is_some()) => "revoked",
         _ if live.is_denied() => "needs_consent",
         _ if !kept && extra.is_some_and(|extra| extra.unconfirmed.is_some()) => "pending_confirmation",

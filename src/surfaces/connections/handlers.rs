@@ -43,7 +43,7 @@ pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
         });
         let live = key.as_ref().and_then(|key| find(&views, tenant, key)).map(|(live, _)| live);
         let links = key.map(|key| links(&caller, connector, live, &key)).unwrap_or_default();
-        configured.is_none_or(|configured| configured == live.is_some()).then(|| connection(connector, live, links))
+        configured.is_none_or(|configured| configured == live.is_some()).then(|| connection(&views, tenant, connector, live, links))
     });
     let rows: Vec<ConnectionView> = rows.collect();
     Ok(answer(&views, rows))

@@ -12,8 +12,10 @@ use utoipa::ToSchema;
 use super::caller::Caller;
 use super::consent::{self, ConsentView};
 use crate::credentials::AnyState;
-use crate::credentials::connection::{self as kind, Connection, Key, MASK, State};
+use crate::credentials::connection::{self as kind, Connection, Key, MASK, Phase, State};
 use crate::credentials::connector::{AuthType, Connector, FieldOption, FormField, GrantType};
+use crate::credentials::integration::{Supply, standing};
+use crate::credentials::settings::holds;
 use crate::kernel::{Json as Free, Moment, Permission, TenantId, Version};
 use crate::vault::access::{Resource, authorize};
 use crate::views::Views;
@@ -53,7 +55,8 @@ pub(super) struct ConnectionView {
     /// `available`, `added`, `authorized`, `callable` or `invalid`.
     #[schema(example = "callable")]
     state: &'static str,
-    /// Always `configured`.
+    /// `disabled` or `needs_configuration` by the tenant's integration with the service, or for want of one, else `configured`.
+    #[schema(example = "configured")]
     integration_state: &'static str,
     /// How the service lets callers in.
     auth_type: AuthType,
@@ -90,7 +93,7 @@ pub(super) struct ConnectionView {
     resource_settings_support: Vec<String>,
     /// Whether entered credentials can be checked at the service.
     validation_support: bool,
-    /// Settings that must be there before an exchange.
+    /// Settings that must be there before an exchange, beside those that the tenant's integration supplies.
     settings_required_for_authorization: Vec<String>,
     /// Custom mappings.
     #[schema(value_type = Vec<Object>)]
@@ -150,7 +153,7 @@ struct FieldView {
     disabled: bool,
     /// Always false.
     custom_field: bool,
-    /// Always false.
+    /// Whether the tenant's integration supplies it, so that nothing need be entered.
     hidden: bool,
     /// Whether its value is a secret.
     sensitive: bool,
@@ -188,7 +191,7 @@ pub(super) fn configured(caller: &Caller, views: &Views, key: &Key, resource: Op
     let (_, connector) = views.connector(tenant, &key.unified_api, &key.service_id)?;
     let found = find(views, tenant, key);
     let live = found.map(|(live, _)| live);
-    let mut shown = connection(connector, live, links(caller, connector, live, key));
+    let mut shown = connection(views, tenant, connector, live, links(caller, connector, live, key));
     if let (Some(resource), Value::Array(all)) = (resource, &mut shown.configuration) {
         all.retain(|one| one.get("resource").and_then(Value::as_str) == Some(resource));
     }
@@ -222,7 +225,8 @@ pub(super) fn links(caller: &Caller, connector: &Connector, live: Option<&Connec
 pub(super) fn validated(views: &Views, tenant: TenantId, key: &Key) -> Option<Response> {
     let (_, connector) = views.connector(tenant, &key.unified_api, &key.service_id)?;
     let live = find(views, tenant, key).map(|(live, _)| live);
-    Some(answer(views, ValidateState { id: id(connector), state: state(live) }))
+    let state = state(live.map(|live| views.standing(tenant, connector, live)));
+    Some(answer(views, ValidateState { id: id(connector), state }))
 }
 
 /// A connection's record, if there is one.
@@ -238,8 +242,11 @@ fn id(connector: &Connector) -> String {
     format!("{}+{}", connector.unified_api, connector.service_id)
 }
 
-/// The connector, and the record if there is one.
-pub(super) fn connection(connector: &Connector, live: Option<&Connection>, links: Links) -> ConnectionView {
+/// The connector, the record if there is one, and what the tenant's integration makes of them.
+pub(super) fn connection(views: &Views, tenant: TenantId, connector: &Connector, live: Option<&Connection>, links: Links) -> ConnectionView {
+    let integration = views.integration(tenant, &connector.unified_api, &connector.service_id).map(|(_, integration)| integration);
+    let supply = Supply::of(integration, connector, live);
+    let phase = live.map(|live| views.standing(tenant, connector, live));
     let list = |part: Option<&Free>| part.map_or_else(|| Value::Array(Vec::new()), Free::value);
     let settings = |live: &Connection| live.settings.iter().map(|(id, value)| (id.clone(), value.value())).collect();
     ConnectionView {
@@ -249,8 +256,8 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>, links
         tag_line: connector.tag_line.clone(),
         unified_api: connector.unified_api.clone(),
         website: connector.website.clone(),
-        state: state(live),
-        integration_state: "configured",
+        state: state(phase),
+        integration_state: standing(integration, connector, live).name(),
         auth_type: connector.auth_type,
         oauth_grant_type: connector.oauth.as_ref().map(|oauth| oauth.grant),
         status: connector.status.clone(),
@@ -259,15 +266,15 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>, links
         revoke_url: links.revoke,
         settings: live.map(settings),
         metadata: live.map(|live| live.metadata.as_ref().map_or_else(|| Value::Object(serde_json::Map::new()), Free::value)),
-        form_fields: connector.form_fields.iter().map(|field| form_field(field, live)).collect(),
+        form_fields: connector.form_fields.iter().map(|field| form_field(field, live, supply)).collect(),
         configuration: list(live.and_then(|live| live.configuration.as_ref())),
         configurable_resources: Vec::new(),
         resource_schema_support: Vec::new(),
         resource_settings_support: Vec::new(),
         validation_support: connector.validation,
-        settings_required_for_authorization: connector.settings_required_for_authorization.clone(),
+        settings_required_for_authorization: connector.settings_required_for_authorization.iter().filter(|id| !supply.has(id)).cloned().collect(),
         custom_mappings: list(live.and_then(|live| live.custom_mappings.as_ref())),
-        health: live.map(|live| kind::health(connector.auth_type, live)),
+        health: live.zip(phase).map(|(live, phase)| kind::health(connector.auth_type, live, phase)),
         credentials_expire_at: live.and_then(Connection::drops_at).map(Moment::millis),
         last_refresh_failed_at: live.and_then(|live| live.failure.as_ref()).map(|failure| failure.at.millis()),
         last_downstream_error_at: live.and_then(|live| live.extra.as_ref()?.downstream_failed_at).map(Moment::millis),
@@ -279,13 +286,15 @@ pub(super) fn connection(connector: &Connector, live: Option<&Connection>, links
     }
 }
 
-fn state(live: Option<&Connection>) -> &'static str {
-    live.map_or("available", |live| live.phase.name())
+fn state(phase: Option<Phase>) -> &'static str {
+    phase.map_or("available", Phase::name)
 }
 
-fn form_field(field: &FormField, live: Option<&Connection>) -> FieldView {
+/// What the tenant supplies is hidden, unless the connection has a value of its own: that is the one that counts, and may be taken away.
+fn form_field(field: &FormField, live: Option<&Connection>, supply: Supply<'_>) -> FieldView {
     let fact = live.and_then(|live| live.settings.get(&field.id)).map(Free::value);
     let sealed = live.is_some_and(|live| live.sealed.contains_key(&field.id));
+    let (supplied, own) = (supply.has(&field.id), live.is_some_and(|live| holds(&live.settings, &live.sealed, &field.id)));
     FieldView {
         id: field.id.clone(),
         label: field.label.clone(),
@@ -293,11 +302,11 @@ fn form_field(field: &FormField, live: Option<&Connection>) -> FieldView {
         placeholder: field.placeholder.clone().unwrap_or_default(),
         mask: sealed,
         field_type: field.field_type.clone(),
-        required: field.required,
+        required: field.required && !supplied,
         description: field.description.clone().unwrap_or_default(),
         disabled: false,
         custom_field: false,
-        hidden: false,
+        hidden: supplied && !own,
         sensitive: field.sensitive,
         options: field.options.clone(),
     }

@@ -7,6 +7,7 @@ mod connectors;
 mod credentials;
 mod events;
 mod health;
+mod integrations;
 mod keys;
 mod lineage;
 mod listing;
@@ -60,6 +61,9 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(secrets::reveal))
         .routes(routes!(connectors::list))
         .routes(routes!(connectors::get, connectors::put))
+        .routes(routes!(integrations::list))
+        .routes(routes!(integrations::get, integrations::put, integrations::update, integrations::delete))
+        .routes(routes!(integrations::history))
         .routes(routes!(me::me))
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::end))

@@ -38,7 +38,13 @@ pub fn delete_integration(given: &Given<'_>, tenant: TenantId, service: Service<
     on_integration(given, tenant, service, Command::Delete, expected)
 }
 
-fn on_integration(given: &Given<'_>, tenant: TenantId, (api, service): Service<'_>, command: Command, expected: Option<Version>) -> Result<Plan<AnyEvent>, Refusal> {
+fn on_integration(
+    given: &Given<'_>,
+    tenant: TenantId,
+    (api, service): Service<'_>,
+    command: Command,
+    expected: Option<Version>,
+) -> Result<Plan<AnyEvent>, Refusal> {
     let views = given.views;
     let (connector_id, connector) = views.connector(tenant, api, service).ok_or(Refusal::NotFound)?;
     let stream = views.integration(tenant, api, service).map(|(id, _)| id);
@@ -62,7 +68,12 @@ fn integration_state(views: &Views, stream: StreamId) -> State {
 }
 
 /// That a secret of it is shown.
-pub(super) fn note_integration_reveal(given: &Given<'_>, tenant: TenantId, stream: StreamId, secret: crate::kernel::SecretRef) -> Result<Plan<AnyEvent>, Refusal> {
+pub(super) fn note_integration_reveal(
+    given: &Given<'_>,
+    tenant: TenantId,
+    stream: StreamId,
+    secret: crate::kernel::SecretRef,
+) -> Result<Plan<AnyEvent>, Refusal> {
     let state = integration_state(given.views, stream);
     let (api, service) = state.service().ok_or(Refusal::NotFound)?;
     let (_, connector) = given.views.connector(tenant, api, service).ok_or(Refusal::NotFound)?;

@@ -17,7 +17,7 @@ use crate::web::problem::{Errors, Problem};
 use render::Of;
 pub(super) use render::{Credential, IssuedEntry, Lens};
 
-const KINDS: &str = "kind: is connection, api_key, provider_key, api_client, user_application or application";
+const KINDS: &str = "kind: is connection, api_key, provider_key, api_client, user_application, application or integration";
 
 /// A page of credentials.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +36,7 @@ pub(super) struct Credentials {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "documents the parameters that `Caller::params` reads")]
 pub(super) struct Wanted {
-    /// `connection`, `api_key`, `provider_key`, `api_client`, `user_application` or `application`.
+    /// `connection`, `api_key`, `provider_key`, `api_client`, `user_application`, `application` or `integration`.
     kind: Option<String>,
     /// Only of this application.
     app: Option<String>,

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::credentials::connection::{Connection, Phase};
 use crate::credentials::issued::{self, Issued};
-use crate::credentials::{AnyState, api_client, api_key, application, connection, provider_key, user_application};
+use crate::credentials::{AnyState, api_client, api_key, application, connection, integration, provider_key, user_application};
 use crate::kernel::{Moment, SecretRef, StreamId};
 use crate::vault::Vault;
 use crate::views::{Entry, Views};
@@ -14,7 +15,7 @@ use crate::views::{Entry, Views};
 pub(in super::super) struct Credential {
     /// Its id.
     pub id: String,
-    /// `connection`, `api_key`, `provider_key`, `api_client`, `user_application` or `application`.
+    /// `connection`, `api_key`, `provider_key`, `api_client`, `user_application`, `application` or `integration`.
     #[schema(example = "connection")]
     pub kind: &'static str,
     /// Shown.
@@ -158,7 +159,12 @@ impl Lens<'_> {
             AnyState::Connection(connection::State::Live(live)) => {
                 let ends = live.access.as_ref().and_then(|access| access.expires_at);
                 let shown = shown.named(named(&live.key)).made(live.created_at, Some(live.updated_at));
-                Some(Credential { state: live.phase.name(), expires_at: ends.map(|at| at.to_string()), connection: Some(of(&live.key)), ..shown })
+                Some(Credential {
+                    state: self.standing(entry, live).name(),
+                    expires_at: ends.map(|at| at.to_string()),
+                    connection: Some(of(&live.key)),
+                    ..shown
+                })
             }
             AnyState::Connection(connection::State::Deleted { at, key }) => Some(Credential { connection: Some(of(key)), ..shown.gone(*at, named(key)) }),
             AnyState::ApiKey(api_key::State::Live(live)) => Some(shown.named(live.name.to_string()).made(live.created_at, live.updated_at)),
@@ -177,8 +183,19 @@ impl Lens<'_> {
                 let name = last.name.clone().unwrap_or_else(|| last.provider.name().to_owned());
                 Some(Credential { owner: Some(last.user.to_string()), provider: Some(last.provider.name()), ..shown.gone(*at, name) })
             }
+            AnyState::Integration(integration::State::Live(live)) => {
+                let shown = shown.named(service(&live.unified_api, &live.service_id)).made(live.created_at, Some(live.updated_at));
+                Some(Credential { state: if live.enabled { "active" } else { "blocked" }, ..shown })
+            }
+            AnyState::Integration(integration::State::Deleted { at, last }) => Some(shown.gone(*at, service(&last.unified_api, &last.service_id))),
             _ => None,
         }
+    }
+
+    /// Where a connection stands today.
+    fn standing(&self, entry: &Entry, live: &Connection) -> Phase {
+        let connector = self.views.connector(entry.tenant, &live.key.unified_api, &live.key.service_id);
+        connector.map_or(live.phase, |(_, connector)| self.views.standing(entry.tenant, connector, live))
     }
 }
 
@@ -219,7 +236,11 @@ fn bare(id: StreamId, entry: &Entry) -> Credential {
 }
 
 fn named(key: &connection::Key) -> String {
-    format!("{}+{}", key.unified_api, key.service_id)
+    service(&key.unified_api, &key.service_id)
+}
+
+fn service(unified_api: &str, service_id: &str) -> String {
+    format!("{unified_api}+{service_id}")
 }
 
 fn of(key: &connection::Key) -> Of {
