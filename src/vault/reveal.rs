@@ -66,6 +66,10 @@ impl Vault {
             if entry.state.bearer().is_some() {
                 plans::outranks(given, principal, entry)?;
             }
+            // It counts in all applications.
+            if entry.state.sort() == Some(Kind::Integration) {
+                plans::give_applications(principal, &[])?;
+            }
             shown = presented(&entry.state).into_iter().filter(|secret| wanted(secret)).cloned().collect();
             plans::note_reveal(given, principal.tenant, stream, &shown)
         });

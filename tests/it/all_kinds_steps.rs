@@ -23,6 +23,7 @@ pub async fn live(life: &mut Life, tag: &'static str) -> Things {
     user_applications(life, &mut things).await;
     provider_keys(life, &mut things).await;
     connections(life, &mut things).await;
+    integration(life, &mut things).await;
     tenant(life, &mut things).await;
     for wrong in ["wrong five", "wrong six"] {
         life.refused("", "POST", "/v1/sessions", json!({"login": things.login, "password": wrong})).await;
@@ -222,6 +223,19 @@ async fn connections(life: &mut Life, things: &mut Things) {
     things.by_prefix.extend([("/vault/consumers", consumer)]);
 }
 
+async fn integration(life: &mut Life, things: &mut Things) {
+    let (path, secrets) = ("/v1/integrations/hris/personio", ["one", "two"].map(|n| format!("the tenant's secret {n} {}", things.tag)));
+    life.secrets.extend(secrets.clone());
+    life.ask("PUT", path, json!({"settings": {"client_id": things.tag, "client_secret": secrets[0]}})).await;
+    life.ask("PATCH", path, json!({"enabled": false, "settings": {"client_id": null}})).await;
+    life.ask("PATCH", path, json!({"enabled": true, "settings": {"client_id": "an id", "client_secret": secrets[1]}})).await;
+    let id = text(&life.ask("GET", path, Value::Null).await["id"]);
+    life.ask("POST", "/v1/secrets/reveal", json!({"credential": id, "secret": "settings.client_secret", "reason": "a test"})).await;
+    if things.tag == "a" {
+        things.credentials.push(id);
+    }
+}
+
 async fn tenant(life: &mut Life, things: &mut Things) {
     let name = format!("tenant-{}", things.tag);
     let begun = life.ask("POST", "/v1/tenants", json!({"name": name})).await;
@@ -243,6 +257,7 @@ pub async fn end(life: &mut Life, things: &Things) {
     life.ask("DELETE", &at("/api/v1/administration/user-applications"), Value::Null).await;
     life.ask("DELETE", &at(CLIENTS), Value::Null).await;
     life.ask("DELETE", &at("/v1/applications"), Value::Null).await;
+    life.ask("DELETE", "/v1/integrations/hris/personio", Value::Null).await;
     life.ask("DELETE", &at("/api-keys"), Value::Null).await;
     // What is left of hers goes with her: sessions, an application, a key at a provider.
     life.ask("DELETE", &at("/v1/users"), Value::Null).await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::served::{Server, client, spawn};
 
-const CANARIES: usize = 28;
+const CANARIES: usize = 34;
 
 /// A secret that stands nowhere else: its number and random-looking letters.
 fn canary(number: usize) -> String {
@@ -128,6 +128,22 @@ fn send_keys(server: &Server) {
     assert_eq!(post("/api-keys", json!({"name": [canary(27)], canary(27): 1})), 400);
 }
 
+/// The same for what a tenant supplies for all connections to a service.
+fn send_integrations(server: &Server) {
+    let personio = "/v1/integrations/hris/personio";
+    let send = |method: &str, body: Value| silent(server.call(method, personio).json(&body));
+    assert_eq!(send("PUT", json!({"settings": {"client_id": "an id", "client_secret": canary(28)}})), 200);
+    assert_eq!(send("PATCH", json!({"settings": {"client_secret": canary(29)}})), 200);
+    // Refused: by name, by shape, by size.
+    assert_eq!(send("PATCH", json!({"settings": {canary(30): canary(30)}})), 400);
+    assert_eq!(send("PUT", json!({"settings": [canary(31)], canary(31): 1})), 400);
+    assert_eq!(send("PATCH", json!({"settings": {"client_secret": format!("{}{}", canary(32), "x".repeat(70 * 1024))}})), 413);
+    // Sent by an exchange that the guard stops.
+    assert_eq!(silent(server.call("PATCH", "/vault/connections/hris/personio").json(&json!({"settings": {"client_id": null, "client_secret": null}}))), 200);
+    assert_eq!(silent(server.call("POST", "/vault/connections/hris/personio/token").json(&json!({}))), 422);
+    assert_eq!(silent(server.call("GET", &format!("/v1/integrations?unified_api={}", canary(33)))), 200);
+}
+
 /// Every GET route, also as of the past.
 fn read_all(server: &Server) {
     let value = |path: &str| -> Value { server.call("GET", path).send().unwrap().json().unwrap() };
@@ -140,6 +156,9 @@ fn read_all(server: &Server) {
             "/vault/consumers/acme",
             "/v1/connectors",
             "/v1/connectors/crm/pipedrive",
+            "/v1/integrations",
+            "/v1/integrations/hris/personio",
+            "/v1/integrations/hris/personio/history",
             "/api-keys?optFields=emails,labels,permissions",
             "/v1/log/state",
             "/v1/health/live",
@@ -151,7 +170,9 @@ fn read_all(server: &Server) {
         .collect();
     paths.extend(ids.iter().flat_map(|id| [format!("/v1/credentials/{id}"), format!("/v1/credentials/{id}/history?limit=200")]));
     paths.extend((head - 20..=head).map(|position| format!("/v1/events/{position}")));
-    paths.extend((head - 20..=head).map(|position| format!("/vault/connections/crm/pipedrive?as_of={position}")));
+    for path in ["/vault/connections/crm/pipedrive", "/v1/integrations/hris/personio"] {
+        paths.extend((head - 20..=head).map(|position| format!("{path}?as_of={position}")));
+    }
     for path in paths {
         let status = silent(server.call("GET", &path));
         assert!(status == 200 || (status == 404 && (path.starts_with("/v1/events/") || path.contains("as_of"))), "{path}: {status}");
@@ -164,6 +185,7 @@ fn no_secret_stands_where_it_should_not_and_a_planted_one_is_found() {
     let mut server = start(folder.path());
     send_all(&server);
     send_keys(&server);
+    send_integrations(&server);
     read_all(&server);
     // The one answer that holds a secret, and only the one that was asked for.
     let id = server.call("GET", "/v1/credentials?kind=connection").send().unwrap().json::<Value>().unwrap()["data"][0]["id"].clone();

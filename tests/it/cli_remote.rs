@@ -197,6 +197,26 @@ fn keys_and_what_they_serve(me: &mut Person) {
     me.done(&["org", "delete", "Acme"], "");
 }
 
+fn integrations(me: &mut Person) {
+    let set = ["integration", "set", "crm+pipedrive"];
+    // The secret is read from stdin, and never taken from the command line.
+    let wrong = me.run(&[&set[..], &["--setting", "client_secret=canary"]].concat(), "");
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(wrong.status.code() == Some(1) && said.contains("client_secret is a secret") && !said.contains("canary"), "{said}");
+    let made = me.json(&[&set[..], &["--setting", "client_id=an=id", "--setting", "client_secret"]].concat(), "a secret\n");
+    assert_eq!((&made["settings"]["client_id"], &made["settings"]["client_secret"]), (&json!("an=id"), &json!("••••••••••••")));
+    assert_eq!(value(&me.table(&["integration", "get", "crm+pipedrive"], "").0, "state"), "configured");
+    assert_eq!(me.json(&["integration", "disable", "crm+pipedrive"], "")["state"], "disabled");
+    assert_eq!(me.json(&["integration", "enable", "crm+pipedrive", "--if-match", "2"], "")["state"], "configured");
+    let less = me.json(&[&set[..], &["--unset", "client_secret", "--if-match", "3"]].concat(), "");
+    assert_eq!((&less["settings"], &less["state"]), (&json!({"client_id": "an=id"}), &json!("needs_configuration")));
+    assert!(me.table(&["integration", "list", "--api", "crm"], "").0.contains("pipedrive"));
+    assert_eq!(me.json(&["integration", "list", "--api", "hris"], ""), json!([]));
+    let nowhere = me.run(&["integration", "get", "pipedrive"], "");
+    assert!(String::from_utf8(nowhere.stderr).unwrap().contains("such as crm+pipedrive"));
+    me.done(&["integration", "delete", "crm+pipedrive"], "");
+}
+
 fn applications_and_their_tokens(me: &mut Person) {
     let (shown, said) = me.table(&["app", "create", "billing", "--role", "app"], "");
     assert_eq!(said, "The client secret is shown this once: keep it now.\n");
@@ -241,6 +261,7 @@ fn every_verb_does_what_it_says() {
     let mut me = owner(&server);
     users_roles_and_sessions(&mut me);
     keys_and_what_they_serve(&mut me);
+    integrations(&mut me);
     applications_and_their_tokens(&mut me);
 }
 

@@ -107,6 +107,17 @@ fn own_routes(documented: &mut Documented, server: &Server) {
     send("GET", own, "/v1/connectors/crm/pipedrive", None);
     let connector = server.call("GET", "/v1/connectors/crm/hubspot").send().unwrap().json::<Value>().unwrap()["connector"].clone();
     send("PUT", own, "/v1/connectors/crm/hubspot", Some(connector));
+    let integration = "/v1/integrations/{unified_api}/{service_id}";
+    let mine = "/v1/integrations/crm/hubspot";
+    send("PUT", integration, mine, Some(json!({"settings": {"client_id": "an id", "client_secret": "a secret"}})));
+    send("PUT", integration, mine, Some(json!({"settings": {"what": "is this"}})));
+    send("PATCH", integration, mine, Some(json!({"enabled": false, "settings": {"client_id": null}})));
+    send("GET", integration, mine, None);
+    send("GET", "/v1/integrations", "/v1/integrations?limit=1", None);
+    send("GET", &format!("{integration}/history"), &format!("{mine}/history"), None);
+    send("GET", "/v1/credentials", "/v1/credentials?kind=integration", None);
+    send("DELETE", integration, mine, None);
+    send("DELETE", integration, mine, None);
     send("GET", "/v1/log/state", "/v1/log/state", None);
     send("POST", "/v1/log/clock", "/v1/log/clock", None);
     send("GET", "/v1/health/live", "/v1/health/live", None);

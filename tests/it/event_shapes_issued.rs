@@ -119,7 +119,7 @@ fn notes() -> Vec<AnyEvent> {
 }
 
 pub fn examples() -> Vec<AnyEvent> {
-    members().into_iter().chain(credentials()).chain(secrets()).chain(notes()).collect()
+    members().into_iter().chain(credentials()).chain(secrets()).chain(notes()).chain(crate::event_shapes_integrations::examples()).collect()
 }
 
 /// Whether an example above stands for the event's type. The matches have no other arm, so that a new type without an example does not compile.
@@ -156,6 +156,7 @@ pub fn is_known(event: &AnyEvent) -> bool {
         AnyEvent::Attempts(event) => match event {
             attempts::Event::Created | attempts::Event::Failed { .. } | attempts::Event::Cleared { .. } | attempts::Event::Denied { .. } => true,
         },
+        AnyEvent::Integration(event) => crate::event_shapes_integrations::is_known(event),
         AnyEvent::Vault(_) | AnyEvent::Connector(_) | AnyEvent::Consumer(_) | AnyEvent::Connection(_) => false,
     }
 }

@@ -30,8 +30,9 @@ impl Matrix<'_> {
             _ => "0".repeat(32),
         };
         let prefix = self.things.keys().filter(|prefix| template.starts_with(**prefix)).max_by_key(|prefix| prefix.len());
+        let service = if !there && template.starts_with("/v1/integrations") { "crm/hubspot" } else { "crm/pipedrive" };
         let named = template
-            .replace("{unified_api}/{service_id}", "crm/pipedrive")
+            .replace("{unified_api}/{service_id}", service)
             .replace("{domain}", "privx-external")
             .replace("{resource}", "leads")
             .replace("{service_id}/{application_id}", "pipedrive/app");
@@ -66,6 +67,7 @@ fn text(value: &Value) -> String {
 fn things(server: &Server) -> BTreeMap<&'static str, String> {
     let owner = owner(server);
     server.ok("POST", "/vault/connections/crm/pipedrive/import", Some(json!({"credentials": {"access_token": "t"}})));
+    owner.ok("PUT", "/v1/integrations/crm/pipedrive", &json!({"settings": {"client_id": "of the victim"}}));
     let (victim, session) = user(server, "victim", &["reader"]);
     let session = text(&session.ok("GET", "/v1/me", &Value::Null)["id"]);
     let role = owner.ok("POST", "/v1/roles", &json!({"name": "custom", "permissions": []}));
@@ -219,6 +221,7 @@ fn another_tenant(matrix: &Matrix<'_>, guarded: &[&Row]) {
     }
     // And nothing happened to them.
     let owner = owner(matrix.server);
+    owner.ok("GET", "/v1/integrations/crm/pipedrive", &Value::Null);
     for prefix in ["/v1/users", "/v1/roles", "/v1/organizations", "/v1/applications", "/v1/api-keys", "/vault/consumers"] {
         let request = matrix.server.call("GET", &format!("{prefix}/{}", matrix.things[prefix]));
         assert_eq!(request.send().unwrap().status(), 200, "{prefix}");

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::{Body, Fault, HEADERS, INVALID, Request, TOO_LARGE};
-use crate::model_connection::{Connection, MASK, fields};
+use crate::model_connection::{Connection, MASK, fields, strings};
 
 pub fn is_id(id: &str) -> bool {
     (1..=255).contains(&id.len()) && !id.chars().any(|c| c == '/' || c.is_control())
@@ -78,7 +78,7 @@ pub fn show(connector: &Value, live: Option<&Connection>) -> Value {
     let none = |value: Option<&Value>, otherwise: Value| value.cloned().unwrap_or(otherwise);
     let (api, service) = (connector["unified_api"].as_str().unwrap(), connector["service_id"].as_str().unwrap());
     let mut object = json!({
-        "id": format!("{api}+{service}"), "service_id": service, "unified_api": api, "integration_state": "configured",
+        "id": format!("{api}+{service}"), "service_id": service, "unified_api": api, "integration_state": integration_state(connector, live),
         "state": live.map_or("available", |live| live.state(connector)),
         "enabled": live.is_some_and(|live| live.enabled),
         "authorize_url": null, "revoke_url": null,
@@ -110,6 +110,13 @@ pub fn show(connector: &Value, live: Option<&Connection>) -> Value {
         object["last_refresh_failed_at"] = json!(failed);
     }
     object
+}
+
+/// No tenant of the model supplies anything.
+fn integration_state(connector: &Value, live: Option<&Connection>) -> &'static str {
+    let mut client = strings(&connector["settings_required_for_authorization"]).filter(|id| ["client_id", "client_secret"].contains(id));
+    let lacks = client.any(|id| !live.is_some_and(|live| live.has(id)));
+    if connector["auth_type"] == "oauth2" && lacks { "needs_configuration" } else { "configured" }
 }
 
 fn health(connector: &Value, live: &Connection) -> &'static str {

@@ -3,6 +3,7 @@
 mod ask;
 mod client;
 mod nouns;
+mod settings;
 mod show;
 mod verb;
 
@@ -83,6 +84,7 @@ impl FromArgMatches for Remote {
 enum Member {
     Plain(Value),
     Secret(#[serde(serialize_with = "exposed")] Zeroizing<String>),
+    Object(Members<String>),
 }
 
 fn exposed<S: Serializer>(secret: &Zeroizing<String>, out: S) -> Result<S::Ok, S::Error> {
@@ -90,9 +92,9 @@ fn exposed<S: Serializer>(secret: &Zeroizing<String>, out: S) -> Result<S::Ok, S
 }
 
 /// The members of a body in their order.
-struct Members(Vec<(&'static str, Member)>);
+struct Members<N>(Vec<(N, Member)>);
 
-impl Serialize for Members {
+impl<N: Serialize> Serialize for Members<N> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let mut map = out.serialize_map(Some(self.0.len()))?;
         self.0.iter().try_for_each(|(name, member)| map.serialize_entry(name, member))?;
@@ -131,7 +133,7 @@ impl Remote {
         let id = thing.as_deref().unwrap_or_default();
         let call = Call {
             method: self.verb.method,
-            path: self.verb.path.split('/').map(|step| if step == "{}" { id } else { step }).collect(),
+            path: self.path(id)?,
             query: self.as_of().into_iter().collect(),
             body: self.body(&client, id).await?,
             if_match: self.number("if-match"),
@@ -158,6 +160,19 @@ impl Remote {
             eprintln!("The {} is shown this once: keep it now.", once.join(" and the ").replace('_', " "));
         }
         Ok(())
+    }
+
+    /// The steps below `/v1`. What has two of them in its path, a service, is named as `API+SERVICE`.
+    fn path<'a>(&'a self, id: &'a str) -> anyhow::Result<Vec<&'a str>> {
+        let places = self.verb.path.matches("{}").count();
+        let mut names = id.splitn(places.max(1), '+');
+        let step = |step: &'a str| if step == "{}" { names.next() } else { Some(step) };
+        let path: Option<Vec<&str>> = self.verb.path.split('/').map(step).collect();
+        path.ok_or_else(|| anyhow::anyhow!("{id:?} names no service\nnext: give API family and service, such as crm+pipedrive"))
+    }
+
+    fn texts(&self, name: &str) -> Vec<&str> {
+        self.given.try_get_many::<String>(name).ok().flatten().into_iter().flatten().map(String::as_str).collect()
     }
 
     fn text(&self, name: &str) -> Option<&str> {
@@ -214,13 +229,17 @@ impl Remote {
             put(member, json!(value));
         }
         let clear: Vec<&String> = self.given.try_get_many("clear").ok().flatten().into_iter().flatten().collect();
-        for flag in self.verb.flags {
+        for flag in self.verb.flags.iter().filter(|flag| flag.sort != Sort::Settings) {
             match (self.value(client, flag).await?, clear.iter().any(|name| *name == flag.name)) {
                 (Some(_), true) => bail!("--{0} and --clear {0} say different things", flag.name),
                 (Some(value), false) => put(flag.member, value),
                 (None, true) => put(flag.member, if flag.repeats() { json!([]) } else { Value::Null }),
                 (None, false) => {}
             }
+        }
+        if self.verb.flags.iter().any(|flag| flag.sort == Sort::Settings) {
+            let settings = settings::settings(client, id, &self.texts("setting"), &self.texts("unset")).await?;
+            members.push(("settings", Member::Object(Members(settings))));
         }
         members.extend(self.secrets(client, id).await?.into_iter().map(|(name, secret)| (name, Member::Secret(secret))));
         if members.is_empty() {

@@ -24,7 +24,7 @@ impl Noun {
     }
 }
 
-pub(super) const NOUNS: [&Noun; 10] = [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &TOKEN, &TENANT];
+pub(super) const NOUNS: [&Noun; 11] = [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &TENANT];
 
 const NAME: Flag = Flag::text("name", "name", "NAME", "The name to show");
 const NEW_NAME: Flag = Flag::text("name", "name", "NAME", "A new name");
@@ -268,6 +268,50 @@ const CREDENTIAL: Noun = Noun {
     ],
 };
 const KINDS: [&str; 7] = ["connection", "api_key", "provider_key", "api_client", "user_application", "application", "integration"];
+
+const INTEGRATION: Noun = Noun {
+    name: "integration",
+    about: "What the tenant supplies for all connections to a service, such as its OAuth client",
+    value: "SERVICE",
+    given: "API family and service, such as crm+pipedrive",
+    known_by: None,
+    columns: &["unified_api", "service_id", "name", "state", "enabled", "updated_at"],
+    verbs: &[
+        Verb {
+            about: "List integrations",
+            path: "integrations",
+            flags: &[Flag::text("api", "unified_api", "API", "Only of this API family, such as crm")],
+            ..Verb::LIST
+        },
+        Verb { about: "Show an integration; its secrets as masks", path: SERVICE, ..Verb::READ },
+        Verb {
+            name: "set",
+            about: "Supply settings for all connections to a service; those not named stay",
+            path: SERVICE,
+            flags: &[
+                Flag::of(
+                    "setting",
+                    "settings",
+                    "ID[=VALUE]",
+                    Sort::Settings,
+                    "A form field of the service; without a value, that is asked for or a line of stdin",
+                ),
+                Flag::of("unset", "settings", "ID", Sort::Settings, "A setting to take away"),
+            ],
+            ..Verb::UPDATE
+        },
+        Verb { name: "enable", about: "Let connections to the service be authorized again", fixed: Some(("enabled", true)), path: SERVICE, ..Verb::UPDATE },
+        Verb {
+            name: "disable",
+            about: "Let no connection to the service be authorized, exchanged or renewed",
+            fixed: Some(("enabled", false)),
+            path: SERVICE,
+            ..Verb::UPDATE
+        },
+        Verb { about: "Delete an integration; connections keep what is their own", path: SERVICE, ..Verb::DELETE },
+    ],
+};
+const SERVICE: &str = "integrations/{}/{}";
 
 const TOKEN: Noun = Noun {
     name: "token",

@@ -89,6 +89,8 @@ pub(super) enum Sort {
     OneOf(&'static [&'static str]),
     User,
     Organizations,
+    /// Of a service: members of `settings`.
+    Settings,
 }
 
 impl Verb {
@@ -199,17 +201,18 @@ impl Flag {
 
     fn arg(&self, changes: bool) -> Arg {
         let help = match (self.repeats(), changes) {
+            _ if self.sort == Sort::Settings => format!("{}; repeatable", self.help),
             (false, _) => self.help.to_owned(),
             (true, false) => format!("{}; repeatable", self.help),
             (true, true) => format!("{}; repeatable, in place of those that are there", self.help),
         };
         let arg = Arg::new(self.name).long(self.name).value_name(self.value).help(help).required(self.required && !changes);
-        let arg = if self.repeats() { arg.action(ArgAction::Append) } else { arg };
+        let arg = if self.repeats() || self.sort == Sort::Settings { arg.action(ArgAction::Append) } else { arg };
         match self.sort {
             Sort::Number => arg.value_parser(value_parser!(u64)),
             Sort::Instant => arg.value_parser(|text: &str| text.parse::<Moment>().map(|_| text.to_owned())),
             Sort::OneOf(words) => arg.value_parser(PossibleValuesParser::new(words)),
-            Sort::Text | Sort::Texts | Sort::User | Sort::Organizations => arg,
+            Sort::Text | Sort::Texts | Sort::User | Sort::Organizations | Sort::Settings => arg,
         }
     }
 }

@@ -171,7 +171,7 @@ pub(super) async fn put(caller: Caller, Named((api, service)): Service, body: Bo
     let command = caller.command(meta, &route, &parts)?;
     let decide = |at: &Given<'_>| {
         let whole = (new.enabled.unwrap_or(true), given(&new.settings));
-        plans::put_integration(at, tenant, (&api, &service), whole, expected)
+        plans::put_integration(at, &caller.principal, (&api, &service), whole, expected)
     };
     changed(&caller.vault.execute(&command, decide).await?, tenant, &api, &service)
 }
@@ -190,7 +190,7 @@ pub(super) async fn update(caller: Caller, Named((api, service)): Service, body:
     let command = caller.command(meta, &route, &parts)?;
     let decide = |at: &Given<'_>| {
         let parts = (changes.enabled, given(&changes.settings));
-        plans::update_integration(at, tenant, (&api, &service), parts, expected)
+        plans::update_integration(at, &caller.principal, (&api, &service), parts, expected)
     };
     changed(&caller.vault.execute(&command, decide).await?, tenant, &api, &service)
 }
@@ -206,9 +206,8 @@ fn changed(done: &Answer, tenant: TenantId, api: &str, service: &str) -> Result<
 pub(super) async fn delete(caller: Caller, Named((api, service)): Service) -> Result<Response, Problem> {
     let meta = caller.may(Permission::IntegrationsWrite)?;
     let expected = caller.if_match()?;
-    let tenant = caller.principal.tenant;
     let route = format!("integrations/delete/{api}/{service}");
     let command = caller.command(meta, &route, &[])?;
-    let done = caller.vault.execute(&command, |at: &Given<'_>| plans::delete_integration(at, tenant, (&api, &service), expected)).await?;
+    let done = caller.vault.execute(&command, |at: &Given<'_>| plans::delete_integration(at, &caller.principal, (&api, &service), expected)).await?;
     Ok(gone(&done))
 }

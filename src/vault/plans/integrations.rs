@@ -1,51 +1,53 @@
 //! What a tenant supplies for all connections to a service.
 
-use super::{fresh, guard, subject};
+use super::{fresh, give_applications, guard, subject};
 use crate::credentials::integration::{Command, State, decide};
 use crate::credentials::settings::GivenSettings;
 use crate::credentials::{AnyEvent, AnyState};
 use crate::kernel::{Guard, Plan, Refusal, StreamId, TenantId, Version};
+use crate::vault::access::Principal;
 use crate::vault::execute::Given;
 use crate::views::Views;
 
 /// A service, by API family and id.
 type Service<'a> = (&'a str, &'a str);
 
-/// Made, or replaced whole: settings that are not named go.
+/// Made, or replaced whole: settings that are not named go. As all changes, by a caller who may act in all applications: it counts in all of them.
 pub fn put_integration(
     given: &Given<'_>,
-    tenant: TenantId,
+    by: &Principal,
     service: Service<'_>,
     (enabled, settings): (bool, GivenSettings),
     expected: Option<Version>,
 ) -> Result<Plan<AnyEvent>, Refusal> {
-    on_integration(given, tenant, service, Command::Put { enabled, settings }, expected)
+    on_integration(given, by, service, Command::Put { enabled, settings }, expected)
 }
 
 /// Changed in parts, or made.
 pub fn update_integration(
     given: &Given<'_>,
-    tenant: TenantId,
+    by: &Principal,
     service: Service<'_>,
     (enabled, settings): (Option<bool>, GivenSettings),
     expected: Option<Version>,
 ) -> Result<Plan<AnyEvent>, Refusal> {
-    on_integration(given, tenant, service, Command::Update { enabled, settings }, expected)
+    on_integration(given, by, service, Command::Update { enabled, settings }, expected)
 }
 
 /// It goes; connections keep what is their own.
-pub fn delete_integration(given: &Given<'_>, tenant: TenantId, service: Service<'_>, expected: Option<Version>) -> Result<Plan<AnyEvent>, Refusal> {
-    on_integration(given, tenant, service, Command::Delete, expected)
+pub fn delete_integration(given: &Given<'_>, by: &Principal, service: Service<'_>, expected: Option<Version>) -> Result<Plan<AnyEvent>, Refusal> {
+    on_integration(given, by, service, Command::Delete, expected)
 }
 
 fn on_integration(
     given: &Given<'_>,
-    tenant: TenantId,
+    by: &Principal,
     (api, service): Service<'_>,
     command: Command,
     expected: Option<Version>,
 ) -> Result<Plan<AnyEvent>, Refusal> {
-    let views = given.views;
+    let (views, tenant) = (given.views, by.tenant);
+    give_applications(by, &[])?;
     let (connector_id, connector) = views.connector(tenant, api, service).ok_or(Refusal::NotFound)?;
     let stream = views.integration(tenant, api, service).map(|(id, _)| id);
     let subject = stream.map_or_else(|| fresh(given), |id| subject(views, id));

@@ -72,7 +72,7 @@ fn give(by: &Principal, field: &str, permissions: &[String]) -> Result<(), Refus
 }
 
 /// That a caller may give access to these applications (none: to all): one whose token is bound to some gives no others.
-fn give_applications(by: &Principal, app_ids: &[String]) -> Result<(), Refusal> {
+pub(in crate::vault) fn give_applications(by: &Principal, app_ids: &[String]) -> Result<(), Refusal> {
     if by.app_ids.is_empty() || (!app_ids.is_empty() && app_ids.iter().all(|id| by.app_ids.contains(id))) {
         return Ok(());
     }
