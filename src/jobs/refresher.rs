@@ -83,10 +83,16 @@ impl Refresher {
         }
         self.parked.retain(|_, until| *until > now);
         let mut begun = 0;
-        for (_, waiting) in views.renewals() {
+        for (service, waiting) in views.renewals() {
             if self.active.len() >= AT_ONCE {
                 break;
             }
+            // Nothing of a tenant that has switched the service off: it is as if that were not due, and no failure.
+            let mut off = HashMap::new();
+            let waiting = waiting.filter(|(_, id)| {
+                let Some(tenant) = views.thing(*id).map(|entry| entry.tenant) else { return false };
+                !*off.entry(tenant).or_insert_with(|| is_off(&views, tenant, service))
+            });
             begun += self.of_service(&views, waiting, now).await;
         }
         begun
@@ -189,6 +195,12 @@ impl Refresher {
 
 fn meta() -> Meta {
     Meta { rule: Some("refresher".into()), ..Meta::default() }
+}
+
+/// Whether a tenant has switched a service off, which is named as the views name it.
+fn is_off(views: &Views, tenant: TenantId, service: &str) -> bool {
+    let integration = service.split_once('+').and_then(|(api, service)| views.integration(tenant, api, service));
+    integration.is_some_and(|(_, integration)| !integration.enabled)
 }
 
 /// What is due of a connection, and at which host.

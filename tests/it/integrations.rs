@@ -16,7 +16,7 @@ const MASK: &str = "••••••••••••";
 /// A token endpoint that gives tokens to everybody, and tells the bodies that it was sent.
 fn endpoint() -> (u16, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, (tell, told)) = (listener.local_addr().unwrap().port(), channel());
+    let (port, (sender, bodies)) = (listener.local_addr().unwrap().port(), channel());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let (mut request, mut part) = (Vec::new(), [0; 4096]);
@@ -34,12 +34,12 @@ fn endpoint() -> (u16, Receiver<String>) {
             let answer = json!({"access_token": "a-token", "expires_in": 3600}).to_string();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
             stream.write_all((head + &answer).as_bytes()).unwrap();
-            if tell.send(body).is_err() {
+            if sender.send(body).is_err() {
                 return;
             }
         }
     });
-    (port, told)
+    (port, bodies)
 }
 
 fn field(id: &str, sensitive: bool) -> Value {

@@ -5,12 +5,14 @@ use keyledger::credentials::connection::{Changes, Command as Order, Key, Phase};
 use keyledger::credentials::connector::{Connector, FormField, shipped};
 use keyledger::credentials::integration::{Integration, State, Supply};
 use keyledger::credentials::settings::{GivenSettings, MASK};
+use keyledger::jobs::Refresher;
 use keyledger::kernel::*;
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Answer, VaultError, plans};
 use keyledger::views::Views;
 use serde_json::{Value, json};
 
+use crate::exchange_bench::{Bench, LOOPBACK};
 use crate::vault_bench::{TENANT, VaultBench, settings, tokens};
 
 const PERSONIO: (&str, &str) = ("hris", "personio");
@@ -267,4 +269,22 @@ fn a_supplied_secret_goes_to_no_host_that_a_consumer_chose() {
     ] {
         assert_eq!(goes_along(service, &tenants, &own), goes, "{service} {tenants:?} {own:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_switched_off_is_not_renewed_and_that_is_no_failure() {
+    let bench = Bench::new("http://127.0.0.1:9/token".into(), LOOPBACK).await;
+    let owner = &bench.wanted.principal;
+    let switch = |enabled| move |at: &keyledger::vault::Given<'_>| plans::update_integration(at, owner, ("crm", "local"), (Some(enabled), given(&[])), None);
+    let key = Key { app: "app".into(), consumer: "c".into(), unified_api: "crm".into(), service_id: "local".into() };
+    let refresh = || keyledger::credentials::connection::Tokens { refresh: Some(Secret::from("r")), ..Default::default() };
+    bench.execute(switch(false)).await;
+    bench.execute(|at| plans::import(at, TENANT, &key, refresh(), Changes::default())).await;
+    let mut refresher = Refresher::new(bench.vault.clone(), bench.exchanges.clone());
+    let before = bench.vault.views().position();
+    assert_eq!((refresher.step().await, bench.vault.views().position()), (0, before), "its refresh token waits");
+    bench.execute(switch(true)).await;
+    assert_eq!(refresher.step().await, 1);
+    refresher.settle().await;
+    assert!(bench.live().failure.is_some(), "it was tried: nobody is there");
 }
