@@ -19,11 +19,11 @@ fn endpoint() -> (u16, Receiver<String>) {
     let (port, (sender, bodies)) = (listener.local_addr().unwrap().port(), channel());
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            let (mut request, mut part) = (Vec::new(), [0; 4096]);
+            let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
             let body = loop {
-                let read = stream.read(&mut part).unwrap();
+                let read = stream.read(&mut chunk).unwrap();
                 assert!(read > 0, "a request is whole");
-                request.extend_from_slice(&part[..read]);
+                request.extend_from_slice(&chunk[..read]);
                 let text = String::from_utf8(request.clone()).unwrap();
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
                 let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
