@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::envelope::{OpenError, open_raw, seal_raw};
-use crate::kernel::{Claim, Fingerprint, FlowId, KeyId, Random, StreamId, TenantId, Tried, VaultId};
+use crate::kernel::{Claim, EventId, Fingerprint, FlowId, KeyId, Random, StreamId, TenantId, Tried, VaultId};
 
 const BOX: &[u8] = b"keyledger/v1/box";
 const FACTS: &[u8] = b"keyledger/v1/facts-commitment";
@@ -24,6 +24,7 @@ const CONFIRM: &[u8] = b"keyledger/v1/confirm";
 const CHALLENGE: &[u8] = b"keyledger/v1/code-verifier";
 const BROWSER: &[u8] = b"keyledger/v1/browser";
 const CHUNK: &[u8] = b"keyledger/v1/chunk";
+const MESSAGE: &[u8] = b"keyledger/v1/message";
 
 /// A 32-byte key: wiped on drop, never shown.
 pub struct Key(Zeroizing<[u8; 32]>);
@@ -217,4 +218,13 @@ pub fn code_verifier(key: &Key, connection: StreamId, flow: FlowId) -> [u8; 32] 
 #[must_use]
 pub fn browser(key: &Key, flow: FlowId) -> [u8; 32] {
     keyed(key, BROWSER, &[&flow.0])
+}
+
+/// What a message of a webhook is known by, the same whenever it is sent: SHA-256(label ‖ webhook ‖ event ‖ what it tells), its first half. It is
+/// the event's own id that counts: a restored vault may give the place of an event to another one.
+#[must_use]
+pub fn message(webhook: StreamId, event: EventId, tells: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::new().chain_update(MESSAGE).chain_update(webhook.0).chain_update(event.0).chain_update(tells).finalize().into();
+    let [half @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash;
+    half
 }

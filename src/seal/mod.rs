@@ -8,6 +8,7 @@ pub mod jwt;
 pub mod merkle;
 pub mod password;
 pub mod record;
+pub mod webhook;
 
 pub use chunks::{ChunkReader, ChunkWriter};
 pub use derive::{Key, WRAPPED, WrapOf};
