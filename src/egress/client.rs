@@ -174,6 +174,11 @@ impl Egress {
         Self { network, ..self }
     }
 
+    /// Judges a URL before anything is sent to it, as far as that goes without its addresses.
+    pub fn vet_url(&self, url: &str) -> Result<(), EgressRefusal> {
+        self.policy.vet_url(url).map(drop)
+    }
+
     /// Makes one call, once, over a connection of its own: nothing is tried again, and no connection is used that may have died unseen.
     pub async fn send(&self, request: Request) -> Result<Answer, EgressError> {
         let until = Instant::now() + self.limits.whole;

@@ -181,7 +181,8 @@ pub fn is_usable(views: &Views, id: StreamId, now: Moment) -> bool {
 }
 
 /// Whether all principals of a tenant are refused.
-pub(super) fn is_suspended(views: &Views, owner: TenantId) -> bool {
+#[must_use]
+pub fn is_suspended(views: &Views, owner: TenantId) -> bool {
     let state = views.tenant_stream(owner).and_then(|id| views.thing(id)).map(|entry| &entry.state);
     matches!(state, Some(AnyState::Tenant(tenant::State::Live { suspended_at: Some(_), .. })))
 }

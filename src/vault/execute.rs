@@ -49,6 +49,12 @@ impl Given<'_> {
         vec![(REPLAY.to_owned(), lines)]
     }
 
+    /// Random bytes for a secret of our own that others compute with.
+    #[must_use]
+    pub fn draw<const N: usize>(&self) -> [u8; N] {
+        self.random.array()
+    }
+
     /// An id for a thing that is to be made.
     #[must_use]
     pub fn fresh(&self) -> StreamId {

@@ -18,6 +18,7 @@ mod sealer;
 mod sessions;
 mod shred;
 mod tenants;
+mod thing;
 mod tokens;
 mod usage;
 
@@ -27,7 +28,7 @@ use tokio::sync::Semaphore;
 
 pub use attempts::{Door, Locked, wait};
 pub use audit::{Filter, Page, Shown};
-pub use authenticate::{Access, Unusable, is_usable};
+pub use authenticate::{Access, Unusable, is_suspended, is_usable};
 pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
 pub use lineage::{Descent, Fate, Traced};
@@ -37,6 +38,7 @@ pub use reveal::{MAX_REASON, Revealed};
 pub use sealer::{Author, SealFailure, Sealer};
 pub use sessions::{LoggedIn, SESSION_SECONDS};
 pub use shred::MAX_SHREDDED;
+pub use thing::Around;
 pub use tokens::{Client, For, Minted, REFRESH_SECONDS, Rejected};
 
 use crate::credentials::FactsError;

@@ -118,6 +118,12 @@ impl Vault {
         if matches!(reached, Ok(Ok(_))) { Ok(()) } else { Err(Busy) }
     }
 
+    /// The views' last position, and a wake-up when it grows.
+    #[must_use]
+    pub fn head(&self) -> tokio::sync::watch::Receiver<Position> {
+        self.sequencer.head()
+    }
+
     /// The last position recorded strictly before an instant.
     pub async fn seek(&self, instant: Moment) -> Result<Position, VaultError> {
         Ok(self.log.seek(instant).await?)

@@ -81,7 +81,8 @@ impl Vault {
         Ok(revealed)
     }
 
-    /// Opens a secret where it lies in the log. Only what records the use may call this: a reveal, and an exchange after its intent.
+    /// Opens a secret where it lies in the log. Only what records the use may call this: a reveal, an exchange after its
+    /// intent, and the signing of messages, which tell nothing of it.
     pub(crate) async fn open_secret(&self, tenant: TenantId, secret: &SecretRef) -> Result<Secret, VaultError> {
         let records = self.log.fetch(&[secret.position]).await?;
         let record = records.first().ok_or(Refusal::NotFound)?;
