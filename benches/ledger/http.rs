@@ -12,7 +12,8 @@ use axum::routing::post;
 use base64ct::{Base64, Encoding};
 use keyledger::credentials::application::Profile;
 use keyledger::egress::{Egress, Limits, Policy};
-use keyledger::kernel::{Builtin, RoleRef, VaultId};
+use keyledger::jobs::Webhooks;
+use keyledger::kernel::{Builtin, OsRandom, RoleRef, VaultId};
 use keyledger::keyring::{KeyringError, RootKeyProvider};
 use keyledger::oauth::Exchanges;
 use keyledger::seal::Key;
@@ -149,12 +150,13 @@ async fn ours(folder: &Path) -> (SocketAddr, [Asked; 2]) {
     let exchange = request("/v1/oauth/token", "application/x-www-form-urlencoded", &basic, "grant_type=client_credentials");
     let vault = Arc::new(opened.vault);
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+    let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), Arc::new(OsRandom), Box::new(|_| false)));
     let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(NoRoot) });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
-        serve(listener, router(&Front { vault, exchanges, settings }), Listening::default(), stopped).await;
+        serve(listener, router(&Front { vault, exchanges, webhooks, settings }), Listening::default(), stopped).await;
         drop(stop);
     });
     let asked = [

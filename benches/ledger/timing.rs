@@ -13,6 +13,7 @@ use keyledger::credentials::issued::{SecretId, Token, TokenType};
 use keyledger::credentials::user::Profile;
 use keyledger::credentials::{AnyEvent, Kind, Meta, application};
 use keyledger::egress::{Egress, Limits, Policy};
+use keyledger::jobs::Webhooks;
 use keyledger::kernel::{Clock, Moment, OsRandom, Plan, Random, Refusal, Secret, StreamId, SystemClock, VaultId};
 use keyledger::keyring::SqliteKeyring;
 use keyledger::log::{EventLog, MemoryLog};
@@ -209,11 +210,12 @@ async fn over_http(opened: Opened, count: usize) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let (owner, vault) = (opened.token, Arc::new(opened.vault));
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+    let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), Arc::new(OsRandom), Box::new(|_| false)));
     let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(NoRoot) });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    tokio::spawn(serve(listener, router(&Front { vault, exchanges, settings }), Listening::default(), stopped));
+    tokio::spawn(serve(listener, router(&Front { vault, exchanges, webhooks, settings }), Listening::default(), stopped));
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let (mut authenticate, mut verify) = (Samples::new(), Samples::new());
     for _ in 0..count {

@@ -16,10 +16,11 @@ use url::Url;
 
 use super::DataArgs;
 use crate::egress::{Egress, Limits as EgressLimits, Policy, read_roots};
-use crate::jobs::{Jobs, Refresher};
+use crate::jobs::{Jobs, Refresher, WEBHOOK_LIMITS, Webhooks};
 use crate::oauth::Exchanges;
 use crate::server::{Begun, Listening, Tls, router, serve};
 use crate::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
+use crate::views::Views;
 
 /// How long the end waits for exchanges whose result the log does not take.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -31,7 +32,7 @@ pub(super) struct Serve {
     /// Where to listen; port 0 takes a free one, and the real address is printed.
     #[arg(long, env = "KEYLEDGER_LISTEN", default_value = "127.0.0.1:8200", value_name = "ADDR:PORT")]
     listen: SocketAddr,
-    /// Addresses that token exchanges may call although they are not public, over http and on any port: a CIDR range, repeatable.
+    /// Addresses that token exchanges and webhooks may call although they are not public, over http and on any port: a CIDR range, repeatable.
     #[arg(long, env = "KEYLEDGER_ALLOW_EGRESS", value_name = "CIDR", value_delimiter = ',')]
     allow_egress: Vec<IpNet>,
     /// Believe certificates below these authorities as well, besides those of the web: a file of PEM certificates, repeatable.
@@ -74,7 +75,7 @@ impl Serve {
         let filter = tracing_subscriber::EnvFilter::try_from_env("KEYLEDGER_LOG").unwrap_or_else(|_| "info".into());
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
         let listening = self.listening()?;
-        let egress = self.egress()?;
+        let (egress, webhook_egress) = (self.egress(EgressLimits::default())?, self.egress(WEBHOOK_LIMITS)?);
         let scheme = if listening.tls.is_some() { "https" } else { "http" };
         let home = self.data.home();
         let bind = async || TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen));
@@ -91,6 +92,8 @@ impl Serve {
         let vault = Arc::new(vault);
         let public_url = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress, public_url));
+        let held = Box::new(|views: &Views| views.is_held());
+        let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), webhook_egress, super::random(), held));
         match exchanges.sweep().await {
             Ok(0) => {}
             Ok(lost) => tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost"),
@@ -113,13 +116,15 @@ impl Serve {
         let root_key = Box::new(home.key_file(vault.keyring().vault())?);
         let settings = Arc::new(Settings { access_token_seconds: self.access_token_seconds, origins: self.allow_origin, root_key });
         let refresher = tokio::spawn(Refresher::new(Arc::clone(&vault), Arc::clone(&exchanges)).run(stopped.clone()));
-        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), settings }), listening, stopped).await;
+        let delivery = tokio::spawn(Arc::clone(&webhooks).run(stopped.clone()));
+        serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), webhooks, settings }), listening, stopped).await;
         // In this order: a result that still comes is recorded, and the last snapshot holds it.
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {
             tracing::warn!("an exchange could not be recorded; the next start says that its outcome is unknown");
         }
         refresher.await?;
+        delivery.await?;
         settle.send_replace(true);
         jobs.await?;
         vault.shutdown().await;
@@ -129,12 +134,12 @@ impl Serve {
 
 impl Serve {
     /// The door to the outside.
-    fn egress(&self) -> anyhow::Result<Egress> {
+    fn egress(&self, limits: EgressLimits) -> anyhow::Result<Egress> {
         let mut roots = Vec::new();
         for file in &self.egress_ca {
             roots.extend(read_roots(file)?);
         }
-        Ok(Egress::trusting(Policy { allowed: self.allow_egress.clone() }, EgressLimits::default(), &roots)?)
+        Ok(Egress::trusting(Policy { allowed: self.allow_egress.clone() }, limits, &roots)?)
     }
 
     /// How connections come in: in clear only where nobody else listens.

@@ -62,6 +62,7 @@ impl AnyState {
             Self::Connection(state) => state.secrets(),
             Self::ProviderKey(state) => state.secrets(),
             Self::ApiClient(state) => state.secrets(),
+            Self::Webhook(state) => state.secrets(),
             Self::Integration(state) => state.secrets(),
             _ => Vec::new(),
         }

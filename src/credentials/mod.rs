@@ -168,6 +168,8 @@ kinds! {
     Usage: usage,
     /// What was refused.
     Attempts: attempts,
+    /// An endpoint that is told what becomes of connections.
+    Webhook: webhook,
     /// What a tenant supplies for all connections to one service.
     Integration: integration,
 }

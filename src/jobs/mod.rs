@@ -1,6 +1,7 @@
 //! What runs beside the requests: snapshots, uses and denials that are noted, and the daily destruction of keys that are out of use.
 
 mod refresher;
+mod webhooks;
 
 pub use refresher::Refresher;
 
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+
+pub use webhooks::{Held, LIMITS as WEBHOOK_LIMITS, Line, Sent, Step, Tested, Webhooks};
 
 use crate::kernel::{Position, Random, TenantId};
 use crate::keyring::Purpose;

@@ -95,6 +95,10 @@ permissions! {
     TenantsWrite = 30 "tenants:write",
     /// Introspect and revoke the tenant's access tokens.
     TokensIntrospect = 31 "tokens:introspect",
+    /// See webhooks, and what they were not told.
+    WebhooksRead = 32 "webhooks:read",
+    /// Make, change, rotate, try out, replay and delete webhooks.
+    WebhooksWrite = 33 "webhooks:write",
     /// See what the tenant supplies for all connections to a service, without secrets.
     IntegrationsRead = 35 "integrations:read",
     /// Make, change and delete what the tenant supplies.

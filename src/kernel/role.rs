@@ -39,6 +39,7 @@ const READS: PermissionSet = PermissionSet::of(&[
     OrganizationsRead,
     ApplicationsRead,
     UserApplicationsOwn,
+    WebhooksRead,
     IntegrationsRead,
 ]);
 /// Work with credentials.
@@ -55,6 +56,7 @@ const WORK: PermissionSet = PermissionSet::of(&[
     OrganizationsWrite,
     TokensIntrospect,
     HistoryRead,
+    WebhooksWrite,
 ]);
 
 impl Builtin {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Front;
 use crate::credentials::Meta;
+use crate::jobs::Webhooks;
 use crate::kernel::{Permission, Position, Refusal, Secret, Version};
 use crate::oauth::Exchanges;
 use crate::vault::access::{Principal, Resource};
@@ -107,6 +108,7 @@ pub(super) use {bearer, told_as};
 pub(super) struct Call {
     pub vault: Arc<Vault>,
     pub exchanges: Arc<Exchanges>,
+    pub webhooks: Arc<Webhooks>,
     pub principal: Principal,
     ip: Option<IpAddr>,
     headers: HeaderMap,
@@ -135,6 +137,7 @@ impl Call {
         Self {
             vault: Arc::clone(&front.vault),
             exchanges: Arc::clone(&front.exchanges),
+            webhooks: Arc::clone(&front.webhooks),
             principal,
             ip: peer(&parts.extensions),
             headers: parts.headers.clone(),

@@ -16,6 +16,7 @@ use axum::Router;
 
 pub use openapi::document;
 
+use crate::jobs::Webhooks;
 use crate::keyring::RootKeyProvider;
 use crate::oauth::Exchanges;
 use crate::vault::Vault;
@@ -27,6 +28,8 @@ pub struct Front {
     pub vault: Arc<Vault>,
     /// The exchanges under way.
     pub exchanges: Arc<Exchanges>,
+    /// What tells endpoints of connections.
+    pub webhooks: Arc<Webhooks>,
     /// What the operator set.
     pub settings: Arc<Settings>,
 }

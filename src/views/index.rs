@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Entry, Views};
 use crate::credentials::issued::SecretId;
-use crate::credentials::{AnyState, Kind, api_client, connection, connector, consumer, integration, provider_key, tenant, user};
+use crate::credentials::{AnyState, Kind, api_client, connection, connector, consumer, integration, provider_key, tenant, user, webhook};
 use crate::kernel::{FlowId, Moment, Position, StreamId, TenantId};
 
 /// What a thing is found by, as long as its state stands.
@@ -12,7 +12,7 @@ use crate::kernel::{FlowId, Moment, Position, StreamId, TenantId};
 pub(super) enum Names {
     /// Nothing.
     None,
-    /// Whether its key finds it: consumers do not change their names.
+    /// Whether its key finds it: consumers and webhooks do not change their names.
     Kept(bool),
     /// The same of a connection, when it is due by itself, and the authorizations that are open.
     Connection { live: bool, due: Option<Moment>, flows: Vec<FlowId>, key: Option<Arc<connection::Key>> },
@@ -32,6 +32,7 @@ impl Names {
             }
             AnyState::Connection(_) => Self::Connection { live: false, due: None, flows: Vec::new(), key: None },
             AnyState::Consumer(state) => Self::Kept(matches!(state, consumer::State::Live(_))),
+            AnyState::Webhook(state) => Self::Kept(matches!(state, webhook::State::Live(_))),
             AnyState::User(user::State::Live(user)) => Self::Login(user.profile.login.clone()),
             AnyState::ProviderKey(provider_key::State::Live(key)) => {
                 Self::Issued { secrets: Vec::new(), client: None, owner: Some(key.user), first: entry.first, kind: Kind::ProviderKey }
@@ -66,6 +67,10 @@ impl Views {
     pub(super) fn index(&mut self, id: StreamId, entry: &Entry) {
         if let Some(kind) = entry.state.sort().filter(|kind| is_listed(*kind)) {
             self.listed.insert((entry.tenant, kind, entry.first), id);
+        }
+        if matches!(entry.state, AnyState::Connection(_)) {
+            let latest = self.connections_last.get(&entry.tenant).copied().unwrap_or_default();
+            self.connections_last.insert(entry.tenant, latest.max(entry.last));
         }
         match &entry.state {
             AnyState::Vault(_) => self.vault = Some(id),
@@ -166,7 +171,7 @@ impl Views {
         *latest = (*latest).max((entry.first, id));
     }
 
-    /// Takes or frees the key of a connection or consumer.
+    /// Takes or frees the key of a connection, consumer or webhook.
     fn key(&mut self, id: StreamId, tenant: TenantId, state: &AnyState) {
         match state {
             AnyState::Connection(connection::State::Live(live)) => drop(self.connections.insert((tenant, Arc::clone(&live.key)), id)),
@@ -184,6 +189,13 @@ impl Views {
                 let name = (tenant, Arc::clone(app), Arc::clone(consumer));
                 if self.consumers.get(&name) == Some(&id) {
                     self.consumers.remove(&name);
+                }
+            }
+            AnyState::Webhook(webhook::State::Live(live)) => drop(self.webhooks.insert((tenant, live.seat), id)),
+            AnyState::Webhook(webhook::State::Deleted { seat, .. }) => {
+                // Another one may sit there by now.
+                if self.webhooks.get(&(tenant, *seat)) == Some(&id) {
+                    self.webhooks.remove(&(tenant, *seat));
                 }
             }
             _ => {}

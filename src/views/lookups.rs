@@ -239,6 +239,22 @@ impl Views {
         }
     }
 
+    /// The webhooks of all tenants that are there.
+    pub fn webhooks(&self) -> impl Iterator<Item = (TenantId, StreamId)> {
+        self.webhooks.iter().map(|((tenant, _), id)| (*tenant, *id))
+    }
+
+    /// The seats of a tenant's webhooks.
+    pub fn webhook_seats(&self, tenant: TenantId) -> impl Iterator<Item = u8> {
+        self.webhooks.range((tenant, 0)..=(tenant, u8::MAX)).map(|((_, seat), _)| *seat)
+    }
+
+    /// The latest event of any connection of a tenant; 0 for none.
+    #[must_use]
+    pub fn connections_last(&self, tenant: TenantId) -> Position {
+        self.connections_last.get(&tenant).copied().unwrap_or_default()
+    }
+
     /// The vault's own stream.
     #[must_use]
     pub const fn vault(&self) -> Option<StreamId> {

@@ -83,6 +83,10 @@ pub struct Views {
     client_names: OrdMap<(TenantId, String, Position), StreamId>,
     usage: OrdMap<TenantId, StreamId>,
     attempts: OrdMap<TenantId, StreamId>,
+    /// Webhooks that are there, by their seats.
+    webhooks: OrdMap<(TenantId, u8), StreamId>,
+    /// The latest event of any connection of a tenant: who was told up to it has heard everything.
+    connections_last: OrdMap<TenantId, Position>,
     vault: Option<StreamId>,
     retired: OrdMap<Due, StreamId>,
 }
@@ -111,6 +115,9 @@ impl Views {
             for due in dead {
                 self.retired.remove(&due);
             }
+        }
+        if matches!(event, AnyEvent::Connection(_)) {
+            self.connections_last.insert(header.tenant, header.position);
         }
         if let Some(entry) = self.things.get_mut(&header.stream) {
             // Changed in its place, unless somebody still reads it.

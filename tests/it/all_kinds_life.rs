@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyledger::credentials::Meta;
-use keyledger::credentials::connection::{Command as Act, Key, Outcome, Tokens};
+use keyledger::credentials::connection::{Command as Act, Key, Notice, Outcome, Tokens};
 use keyledger::credentials::issued::Token;
+use keyledger::credentials::webhook::{Command as Order, Dead, Failed, Letter, Progressed, Retry};
 use keyledger::egress::{Egress, Limits, Policy};
-use keyledger::kernel::{Position, Refusal, Secret, TenantId};
+use keyledger::kernel::{Clock, Position, Refusal, Secret, TenantId};
 use keyledger::keyring::Purpose;
 use keyledger::oauth::Exchanges;
 use keyledger::server::{Home, Listening, router, serve};
@@ -75,9 +76,10 @@ pub async fn serve_home(home: &Home) -> Running {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, told) = tokio::sync::watch::channel(false);
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+    let webhooks = crate::vault_bench::webhooks(&vault, &["127.0.0.0/8"]);
     let root_key = Box::new(home.key_file(vault.keyring().vault()).unwrap());
     let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key });
-    let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings }), Listening::default(), told));
+    let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, webhooks, settings }), Listening::default(), told));
     Running { vault, base, stop, served, lock }
 }
 
@@ -229,6 +231,37 @@ impl Life {
         let (intent, _) = act(&vault, &owner, &key, || Act::StartExchange(keyledger::credentials::connection::Want::Begin)).await;
         act(&vault, &owner, &key, || Act::FinishExchange { intent, outcome: outcome(), confirm: None }).await;
         self.note();
+    }
+}
+
+/// What comes of sending to a webhook, which this server does not do by itself.
+impl Life {
+    async fn webhook(&mut self, id: &str, order: impl Fn() -> Order + Sync) {
+        let vault = Arc::clone(&self.running.as_ref().unwrap().vault);
+        let (owner, id) = (vault.authenticate(&self.token).unwrap(), id.parse().unwrap());
+        let command = Command { principal: &owner, meta: Meta::default(), idempotency: None };
+        vault.execute(&command, |given| plans::note_webhook(given, owner.tenant, id, order())).await.unwrap();
+        self.note();
+    }
+
+    /// A letter was delivered, one is tried again, and one was given up.
+    pub async fn told(&mut self, id: &str, position: u64) {
+        let letter = |notice| Letter { position: Position(position), notice };
+        let failed = || Failed { at: self.clock.now(), cause: "a test".into(), status: None };
+        let came = Progressed {
+            through: Position(position),
+            delivered: 1,
+            retrying: vec![Retry { letter: letter(Notice::Created), tries: 1, due: self.clock.now() }],
+            dead: vec![Dead { letter: letter(Notice::Updated), tries: 9, last: failed() }],
+            failures: 2,
+            failed: Some(failed()),
+            ..Progressed::default()
+        };
+        self.webhook(id, || Order::Progress(came.clone())).await;
+    }
+
+    pub async fn gone(&mut self, id: &str) {
+        self.webhook(id, || Order::Gone { cause: "a test".into() }).await;
     }
 }
 

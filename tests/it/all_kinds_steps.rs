@@ -22,6 +22,7 @@ pub async fn live(life: &mut Life, tag: &'static str) -> Things {
     api_client(life, &mut things).await;
     user_applications(life, &mut things).await;
     provider_keys(life, &mut things).await;
+    webhook(life, &mut things).await;
     connections(life, &mut things).await;
     integration(life, &mut things).await;
     tenant(life, &mut things).await;
@@ -194,6 +195,25 @@ async fn provider_keys(life: &mut Life, things: &mut Things) {
     things.credentials.push(reveal(life, "provider_key").await);
 }
 
+async fn webhook(life: &mut Life, things: &mut Things) {
+    // Nobody listens there.
+    let url = "http://127.0.0.1:1/hook";
+    let made = life.ask("POST", "/v1/webhooks", json!({"url": url, "description": things.tag})).await;
+    let id = text(&made["webhook"]["id"]);
+    let path = format!("/v1/webhooks/{id}");
+    let rotated = life.ask("POST", &format!("{path}/rotate"), Value::Null).await;
+    life.secrets.extend([text(&made["secret"]), text(&rotated["secret"])]);
+    life.ask("POST", &format!("{path}/test"), Value::Null).await;
+    let position = life.ask("GET", &path, Value::Null).await["delivery"]["through"].as_u64().unwrap() + 1;
+    life.told(&id, position).await;
+    life.ask("POST", &format!("{path}/replay"), json!({"positions": [position]})).await;
+    life.ask("POST", &format!("{path}/replay"), json!({"from": position})).await;
+    life.told(&id, position).await;
+    life.gone(&id).await;
+    life.ask("PATCH", &path, json!({"enabled": true, "events": ["vault.connection.created"]})).await;
+    things.by_prefix.insert("/v1/webhooks", id);
+}
+
 async fn connections(life: &mut Life, things: &mut Things) {
     let consumer = format!("acme-{}", things.tag);
     let owner = life.token.clone();
@@ -261,6 +281,7 @@ pub async fn end(life: &mut Life, things: &Things) {
     life.ask("DELETE", &at("/api-keys"), Value::Null).await;
     // What is left of hers goes with her: sessions, an application, a key at a provider.
     life.ask("DELETE", &at("/v1/users"), Value::Null).await;
+    life.ask("DELETE", &at("/v1/webhooks"), Value::Null).await;
     life.ask("DELETE", &at("/v1/organizations"), Value::Null).await;
     life.ask("DELETE", &at("/v1/roles"), Value::Null).await;
     life.ask("POST", &format!("{}/suspend", at("/v1/tenants")), Value::Null).await;

@@ -16,10 +16,12 @@ async fn a_leap_ahead_refuses_writes_until_the_time_is_confirmed_and_a_leap_back
     let VaultBench { vault, clock, token, folder, .. } = VaultBench::new().await;
     let vault = Arc::new(vault);
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+    let webhooks = crate::vault_bench::webhooks(&vault, &[]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings: operator() }), Listening::default(), stopped));
+    let served =
+        tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, webhooks, settings: operator() }), Listening::default(), stopped));
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let send = async |method: &str, path: &str, body: Value| {
         let request = client.request(method.parse().unwrap(), format!("{base}{path}")).bearer_auth(&token);

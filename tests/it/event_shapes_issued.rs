@@ -1,11 +1,12 @@
 //! Examples of the events of principals, of what the vault issues, and of what it notes about them.
 
 use keyledger::credentials::attempts::{self, Denial, Failure};
+use keyledger::credentials::connection::Notice;
 use keyledger::credentials::issued::{Event as Secret, KnownToken, SecretId};
 use keyledger::credentials::provider_key::{self, Provider, Written};
 use keyledger::credentials::usage::{self, Use};
 use keyledger::credentials::{
-    AnyEvent, PasswordHash, To, Verifier, api_client, api_key, application, organization, role, session, tenant, user, user_application,
+    AnyEvent, PasswordHash, To, Verifier, api_client, api_key, application, organization, role, session, tenant, user, user_application, webhook,
 };
 use keyledger::kernel::*;
 
@@ -118,8 +119,43 @@ fn notes() -> Vec<AnyEvent> {
     ]
 }
 
+fn webhooks() -> Vec<AnyEvent> {
+    use webhook::{Changes, Dead, Event, Failed, Letter, Profile, Progressed, Replay, Retry};
+    let profile = Profile { url: "https://example.com/hook".into(), events: vec!["*".into()], description: Some("billing".into()), enabled: true };
+    let changes = Changes {
+        url: Some("https://example.org/hook".into()),
+        events: Some(vec!["vault.connection.callable".into()]),
+        description: Some(To { to: None }),
+        enabled: Some(false),
+    };
+    let letter = |position, notice| Letter { position: Position(position), notice };
+    let failed = Failed { at: at(5), cause: "the endpoint answered 500".into(), status: Some(500) };
+    let progressed = Progressed {
+        turn: 1,
+        through: Position(90),
+        delivered: 3,
+        done: vec![letter(80, Notice::Created)],
+        retrying: vec![Retry { letter: letter(81, Notice::Callable), tries: 2, due: at(30) }],
+        dead: vec![Dead { letter: letter(82, Notice::RefreshPending), tries: 9, last: failed.clone() }],
+        failures: 4,
+        delivered_at: Some(at(4)),
+        failed: Some(failed),
+    };
+    vec![
+        Event::Created { profile, seat: 3 }.into(),
+        Event::Updated(changes).into(),
+        Event::Rotated { grace_until: Some(at(86_400)) }.into(),
+        Event::Gone { cause: "the endpoint answered 410 Gone".into() }.into(),
+        Event::Progressed(progressed).into(),
+        Event::Replayed(Replay::Positions(vec![Position(82)])).into(),
+        Event::Tested { status: Some(404), cause: Some("the endpoint answered 404".into()) }.into(),
+        Event::Deleted.into(),
+    ]
+}
+
 pub fn examples() -> Vec<AnyEvent> {
-    members().into_iter().chain(credentials()).chain(secrets()).chain(notes()).chain(crate::event_shapes_integrations::examples()).collect()
+    let newer = webhooks().into_iter().chain(crate::event_shapes_integrations::examples());
+    members().into_iter().chain(credentials()).chain(secrets()).chain(notes()).chain(newer).collect()
 }
 
 /// Whether an example above stands for the event's type. The matches have no other arm, so that a new type without an example does not compile.
@@ -157,6 +193,10 @@ pub fn is_known(event: &AnyEvent) -> bool {
             attempts::Event::Created | attempts::Event::Failed { .. } | attempts::Event::Cleared { .. } | attempts::Event::Denied { .. } => true,
         },
         AnyEvent::Integration(event) => crate::event_shapes_integrations::is_known(event),
+        AnyEvent::Webhook(event) => match event {
+            webhook::Event::Created { .. } | webhook::Event::Updated(_) | webhook::Event::Rotated { .. } | webhook::Event::Gone { .. } => true,
+            webhook::Event::Progressed(_) | webhook::Event::Replayed(_) | webhook::Event::Tested { .. } | webhook::Event::Deleted => true,
+        },
         AnyEvent::Vault(_) | AnyEvent::Connector(_) | AnyEvent::Consumer(_) | AnyEvent::Connection(_) => false,
     }
 }

@@ -74,6 +74,8 @@ fn things(server: &Server) -> BTreeMap<&'static str, String> {
     let organization = owner.ok("POST", "/v1/organizations", &json!({"name": "Acme"}));
     let application = owner.ok("POST", "/v1/applications", &json!({"name": "billing"}));
     let key = &owner.ok("POST", "/v1/api-keys", &json!({"name": "k"}))["api_key"];
+    // Disabled: nothing is sent.
+    let webhook = owner.ok("POST", "/v1/webhooks", &json!({"url": "https://example.com/", "enabled": false}));
     let position = owner.ok("GET", "/v1/events?kind=api_key&limit=1", &Value::Null)["data"][0]["position"].to_string();
     let mut things = BTreeMap::from([
         ("/v1/users", victim),
@@ -85,6 +87,7 @@ fn things(server: &Server) -> BTreeMap<&'static str, String> {
         ("/v1/credentials", text(&key["id"])),
         ("/v1/connections", text(&server.call("GET", "/v1/credentials?kind=connection").send().unwrap().json::<Value>().unwrap()["data"][0]["id"])),
         ("/v1/tenants", "default".to_owned()),
+        ("/v1/webhooks", text(&webhook["webhook"]["id"])),
         ("/v1/events", position),
         ("/vault/consumers", "acme".to_owned()),
         ("/api-keys", key["number"].to_string()),
@@ -222,7 +225,7 @@ fn another_tenant(matrix: &Matrix<'_>, guarded: &[&Row]) {
     // And nothing happened to them.
     let owner = owner(matrix.server);
     owner.ok("GET", "/v1/integrations/crm/pipedrive", &Value::Null);
-    for prefix in ["/v1/users", "/v1/roles", "/v1/organizations", "/v1/applications", "/v1/api-keys", "/vault/consumers"] {
+    for prefix in ["/v1/users", "/v1/roles", "/v1/organizations", "/v1/applications", "/v1/api-keys", "/v1/webhooks", "/vault/consumers"] {
         let request = matrix.server.call("GET", &format!("{prefix}/{}", matrix.things[prefix]));
         assert_eq!(request.send().unwrap().status(), 200, "{prefix}");
     }

@@ -130,7 +130,8 @@ impl Case {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, told) = tokio::sync::watch::channel(false);
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
-        let front = Front { vault: Arc::clone(&vault), exchanges, settings: operator() };
+        let webhooks = crate::vault_bench::webhooks(&vault, &[]);
+        let front = Front { vault: Arc::clone(&vault), exchanges, webhooks, settings: operator() };
         let served = tokio::spawn(serve(listener, router(&front), Listening::default(), told));
         self.running = Some(Running { vault, lock, stop, served, base });
     }

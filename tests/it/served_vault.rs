@@ -53,10 +53,11 @@ impl ServedBench {
         let VaultBench { vault, clock, keyring, owner, token, folder, .. } = VaultBench::new().await;
         let vault = Arc::new(vault);
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
+        let webhooks = crate::vault_bench::webhooks(&vault, &[]);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, settings: operator() }), Listening::default(), stopped));
+        tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, webhooks, settings: operator() }), Listening::default(), stopped));
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         Self { vault, clock, keyring, owner, token, base, client, _folder: folder, _stop: stop }
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use keyledger::credentials::Meta;
 use keyledger::credentials::connection::{Changes, Key, Tokens};
+use keyledger::egress::{Egress, Policy};
+use keyledger::jobs::{WEBHOOK_LIMITS, Webhooks};
 use keyledger::kernel::*;
 use keyledger::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use keyledger::log::{EventLog, Options, SqliteLog};
@@ -101,6 +103,12 @@ impl VaultBench {
 /// What an operator sets, over the root key of these tests.
 pub fn operator() -> Arc<Settings> {
     Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(Root) })
+}
+
+/// What delivers webhooks, to public addresses and these.
+pub fn webhooks(vault: &Arc<Vault>, allowed: &[&str]) -> Arc<Webhooks> {
+    let policy = Policy { allowed: allowed.iter().map(|range| range.parse().unwrap()).collect() };
+    Arc::new(Webhooks::new(Arc::clone(vault), Egress::new(policy, WEBHOOK_LIMITS), Arc::new(FixedRandom::new(300)), Box::new(|_| false)))
 }
 
 pub fn key(consumer: &str, service_id: &str) -> Key {

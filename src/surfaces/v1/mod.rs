@@ -5,6 +5,7 @@ mod applications;
 mod caller;
 mod connectors;
 mod credentials;
+mod dead_letters;
 mod events;
 mod health;
 mod integrations;
@@ -20,6 +21,7 @@ mod secrets;
 mod sessions;
 mod tenants;
 mod users;
+mod webhooks;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -91,6 +93,13 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(tenants::get))
         .routes(routes!(tenants::suspend))
         .routes(routes!(tenants::resume))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::get, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::history))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::dead))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::test))
         .routes(routes!(log::state))
         .routes(routes!(log::confirm_clock))
         .routes(routes!(log::resume))

@@ -5,6 +5,7 @@ mod credentials;
 mod integrations;
 mod members;
 mod secrets;
+mod webhooks;
 
 pub use connections::{delete_connection, delete_consumer, import, on_connection, open_session, put_connector, put_consumer, update, upsert};
 pub use credentials::{
@@ -17,6 +18,7 @@ pub use members::{
     rename_organization, set_password, set_suspended, sign_out, update_role, update_user,
 };
 pub use secrets::{finish_rotation, may_touch, note_reveal, on_secret, rotate, take_back_rotation};
+pub use webhooks::{create_webhook, delete_webhook, note_webhook, replay_webhook, rotate_webhook, update_webhook};
 
 use super::access::{Principal, permissions_of};
 use super::execute::Given;
