@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use keyledger::cli::Cli;
 use serde_json::{Value, json};
 
-use crate::served::{Server, client, start};
+use crate::served::{Server, client, start, start_with};
 
 /// What a terminal shows without breaking a line.
 const WIDTH: usize = 100;
@@ -250,14 +250,42 @@ fn applications_and_their_tokens(me: &mut Person) {
     assert!(me.json(&["tenant", "get", "acme"], "")["suspended_at"].is_string());
     me.table(&["tenant", "resume", "acme"], "");
     assert_eq!(me.table(&["tenant", "list"], "").0.lines().count(), 3);
+    webhooks(&mut me);
     let all: BTreeSet<Vec<String>> = verbs().into_iter().map(|(names, _)| names).collect();
     assert_eq!(me.used, all, "each verb was used");
+}
+
+fn webhooks(me: &mut Person) {
+    let url = "http://127.0.0.1:1/hook";
+    let (shown, said) = me.table(&["webhook", "create", url, "--event", "vault.connection.created", "--event", "vault.connection.callable"], "");
+    assert_eq!(said, "The secret is shown this once: keep it now.\n");
+    let secret = value(&shown, "secret").to_owned();
+    assert!(secret.starts_with("whsec_"));
+    let made = me.json(&["webhook", "get", url], "");
+    assert_eq!((&made["events"], &made["enabled"]), (&json!(["vault.connection.created", "vault.connection.callable"]), &json!(true)));
+    let version = made["content_version"].to_string();
+    let changed = me.json(&["webhook", "update", url, "--event", "*", "--description", "billing", "--if-match", &version], "");
+    assert_eq!((&changed["events"], &changed["description"]), (&json!(["*"]), &json!("billing")));
+    assert_eq!(me.json(&["webhook", "update", url, "--clear", "description"], "")["description"], Value::Null);
+    assert_eq!(me.json(&["webhook", "disable", url], "")["enabled"], false);
+    assert_eq!(me.json(&["webhook", "enable", url], "")["enabled"], true);
+    let rotated = me.json(&["webhook", "rotate", url, "--grace-seconds", "60"], "");
+    assert!(rotated["secret"].as_str().unwrap() != secret && rotated["webhook"]["grace_until"].is_string());
+    let tried = me.json(&["webhook", "test", url], "");
+    assert_eq!((&tried["delivered"], &tried["status"]), (&json!(false), &Value::Null), "nobody listens there");
+    assert_eq!(me.table(&["webhook", "dead-letters", url], "").0, "POSITION  EVENT TYPE  TRIES\n");
+    me.json(&["webhook", "replay", url], "");
+    assert_eq!(me.run(&["webhook", "replay", url, "--position", "7", "--position", "8"], "").status.code(), Some(1), "there are no dead letters");
+    let since = tried["position"].to_string();
+    assert_eq!(me.json(&["webhook", "replay", url, "--from", &since], "")["id"], made["id"]);
+    assert!(me.table(&["webhook", "list"], "").0.contains(url));
+    me.done(&["webhook", "delete", url], "");
 }
 
 #[test]
 fn every_verb_does_what_it_says() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start(folder.path(), "");
+    let server = start_with(folder.path(), "", &["--allow-egress", "127.0.0.1/32"]);
     let mut me = owner(&server);
     users_roles_and_sessions(&mut me);
     keys_and_what_they_serve(&mut me);

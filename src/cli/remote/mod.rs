@@ -123,10 +123,11 @@ impl Remote {
         if let Some(pages) = self.verb.pages {
             let query = self.query(&client).await?;
             let limit = self.given.get_one::<NonZeroUsize>("limit").map(|limit| limit.get());
-            let things = list(&client, self.verb.path, pages, &query, limit).await?;
+            let things = list(&client, &self.path(thing.as_deref().unwrap_or_default())?, pages, &query, limit).await?;
+            let columns = if self.verb.columns.is_empty() { self.noun.columns } else { self.verb.columns };
             let text = match self.connect.output {
                 Output::Json => Value::from(things).to_string() + "\n",
-                Output::Table => show::list(self.noun.columns, &things),
+                Output::Table => show::list(columns, &things),
             };
             return print(text.as_bytes(), false);
         }
@@ -201,6 +202,9 @@ impl Remote {
     async fn value(&self, client: &Client, flag: &Flag) -> anyhow::Result<Option<Value>> {
         if flag.sort == Sort::Number {
             return Ok(self.number(flag.name).map(Value::from));
+        }
+        if flag.sort == Sort::Numbers {
+            return Ok(self.given.get_many::<u64>(flag.name).map(|numbers| json!(numbers.collect::<Vec<_>>())));
         }
         let mut values: Vec<String> = self.given.get_many::<String>(flag.name).into_iter().flatten().cloned().collect();
         let noun = match flag.sort {
@@ -281,7 +285,7 @@ impl Remote {
         if text == "me" && member == "login" {
             return Ok(text.to_owned());
         }
-        let things = list(client, verb.path, Pages::Many, self.as_of().as_slice(), None).await?;
+        let things = list(client, &[verb.path], Pages::Many, self.as_of().as_slice(), None).await?;
         let of = |thing: &Value, member: &str| thing.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
         // Logins are the same in any letter case.
         let named = |thing: &&Value| of(thing, member) == text || (member == "login" && of(thing, member).eq_ignore_ascii_case(text));
@@ -326,7 +330,7 @@ async fn has_own_password(client: &Client, id: &str) -> anyhow::Result<bool> {
 }
 
 /// A list, page after page.
-async fn list(client: &Client, path: &str, pages: Pages, query: &[(&'static str, String)], limit: Option<usize>) -> anyhow::Result<Vec<Value>> {
+async fn list(client: &Client, path: &[&str], pages: Pages, query: &[(&'static str, String)], limit: Option<usize>) -> anyhow::Result<Vec<Value>> {
     let (limit, mut things, mut cursor) = (limit.unwrap_or(usize::MAX), Vec::new(), None);
     loop {
         let mut query = query.to_vec();
@@ -334,7 +338,7 @@ async fn list(client: &Client, path: &str, pages: Pages, query: &[(&'static str,
             query.push(("limit", PAGE.min(limit - things.len()).to_string()));
         }
         query.extend(cursor.take().map(|cursor: String| ("cursor", cursor)));
-        let answer = client.send(&Call { method: "GET", path: vec![path], query, repeatable: true, ..Call::default() }).await?;
+        let answer = client.send(&Call { method: "GET", path: path.to_vec(), query, repeatable: true, ..Call::default() }).await?;
         let mut page: Value = serde_json::from_slice(&answer)?;
         let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) else { bail!("an answer that is no list: is --server right?") };
         things.extend(data);

@@ -24,7 +24,7 @@ impl Noun {
     }
 }
 
-pub(super) const NOUNS: [&Noun; 11] = [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &TENANT];
+pub(super) const NOUNS: [&Noun; 12] = [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &WEBHOOK, &TENANT];
 
 const NAME: Flag = Flag::text("name", "name", "NAME", "The name to show");
 const NEW_NAME: Flag = Flag::text("name", "name", "NAME", "A new name");
@@ -341,6 +341,64 @@ const TOKEN: Noun = Noun {
         },
     ],
 };
+
+const WEBHOOK: Noun = Noun {
+    name: "webhook",
+    about: "Endpoints that are told what becomes of connections",
+    value: "WEBHOOK",
+    given: "Its id, or its URL if no other webhook has it",
+    known_by: Some("url"),
+    columns: &["id", "url", "events", "enabled"],
+    verbs: &[
+        Verb { about: "List webhooks", path: "webhooks", ..Verb::LIST },
+        Verb { about: "Show a webhook, and how far it has been told", path: "webhooks/{}", ..Verb::READ },
+        Verb {
+            about: "Make a webhook; its signing secret is shown once",
+            path: "webhooks",
+            takes: Takes::New("url", "URL"),
+            flags: &[EVENTS, DESCRIPTION],
+            ..Verb::CREATE
+        },
+        Verb {
+            about: "Change a webhook",
+            path: "webhooks/{}",
+            flags: &[Flag::text("url", "url", "URL", "Another URL"), EVENTS, DESCRIPTION.clears()],
+            ..Verb::UPDATE
+        },
+        Verb { name: "disable", about: "Tell it nothing for now", path: "webhooks/{}", fixed: Some(("enabled", false)), ..Verb::UPDATE },
+        Verb { name: "enable", about: "Tell it again, from where it stood", path: "webhooks/{}", fixed: Some(("enabled", true)), ..Verb::UPDATE },
+        Verb { about: "Delete a webhook", path: "webhooks/{}", ..Verb::DELETE },
+        Verb {
+            name: "rotate",
+            about: "Sign with a new secret, shown once",
+            path: "webhooks/{}/rotate",
+            flags: &[Flag::of("grace-seconds", "grace_seconds", "SECONDS", Sort::Number, "How long the former secret signs along [default: 86400]")],
+            if_match: true,
+            ..Verb::POST
+        },
+        Verb {
+            name: "dead-letters",
+            about: "List what a webhook was not told",
+            path: "webhooks/{}/dead-letters",
+            takes: Takes::Thing,
+            columns: &["position", "event_type", "tries"],
+            ..Verb::LIST
+        },
+        Verb {
+            name: "replay",
+            about: "Send again: all dead letters, those of some events, or everything from one event on",
+            path: "webhooks/{}/replay",
+            flags: &[
+                Flag::of("position", "positions", "POSITION", Sort::Numbers, "Only dead letters that tell of this event"),
+                Flag::of("from", "from", "POSITION", Sort::Number, "Everything from this event on"),
+            ],
+            ..Verb::POST
+        },
+        Verb { name: "test", about: "Send a ping now and say what came of it", path: "webhooks/{}/test", repeatable: false, ..Verb::POST },
+    ],
+};
+const EVENTS: Flag = Flag { clears: false, ..Flag::texts("event", "events", "EVENT", "An event, such as vault.connection.callable, or * [default: *]") };
+const DESCRIPTION: Flag = Flag::text("description", "description", "TEXT", "Free text");
 
 const TENANT: Noun = Noun {
     name: "tenant",

@@ -35,6 +35,8 @@ pub(super) struct Verb {
     pub form: bool,
     /// The one member of the answer that a table shows.
     pub only: Option<&'static str>,
+    /// Columns of a list of other things than the noun's; none for its own.
+    pub columns: &'static [&'static str],
 }
 
 /// What a verb is about.
@@ -85,6 +87,7 @@ pub(super) enum Sort {
     Text,
     Texts,
     Number,
+    Numbers,
     Instant,
     OneOf(&'static [&'static str]),
     User,
@@ -110,6 +113,7 @@ impl Verb {
         open: false,
         form: false,
         only: None,
+        columns: &[],
     };
     pub const LIST: Self = Self { name: "list", takes: Takes::Nothing, pages: Some(Pages::Many), ..Self::READ };
     pub const POST: Self = Self { method: "POST", as_of: false, ..Self::READ };
@@ -196,7 +200,7 @@ impl Flag {
 
     /// Whether it may be given more than once.
     pub fn repeats(&self) -> bool {
-        matches!(self.sort, Sort::Texts | Sort::Organizations)
+        matches!(self.sort, Sort::Texts | Sort::Numbers | Sort::Organizations)
     }
 
     fn arg(&self, changes: bool) -> Arg {
@@ -209,7 +213,7 @@ impl Flag {
         let arg = Arg::new(self.name).long(self.name).value_name(self.value).help(help).required(self.required && !changes);
         let arg = if self.repeats() || self.sort == Sort::Settings { arg.action(ArgAction::Append) } else { arg };
         match self.sort {
-            Sort::Number => arg.value_parser(value_parser!(u64)),
+            Sort::Number | Sort::Numbers => arg.value_parser(value_parser!(u64)),
             Sort::Instant => arg.value_parser(|text: &str| text.parse::<Moment>().map(|_| text.to_owned())),
             Sort::OneOf(words) => arg.value_parser(PossibleValuesParser::new(words)),
             Sort::Text | Sort::Texts | Sort::User | Sort::Organizations | Sort::Settings => arg,
