@@ -192,11 +192,9 @@ impl Views {
                 }
             }
             AnyState::Webhook(webhook::State::Live(live)) => drop(self.webhooks.insert((tenant, live.seat), id)),
-            AnyState::Webhook(webhook::State::Deleted { seat, .. }) => {
-                // Another one may sit there by now.
-                if self.webhooks.get(&(tenant, *seat)) == Some(&id) {
-                    self.webhooks.remove(&(tenant, *seat));
-                }
+            // Another one may sit there by now.
+            AnyState::Webhook(webhook::State::Deleted { seat, .. }) if self.webhooks.get(&(tenant, *seat)) == Some(&id) => {
+                self.webhooks.remove(&(tenant, *seat));
             }
             _ => {}
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use keyledger::credentials::connection::Notice;
 use keyledger::credentials::user::{Changes, Profile};
+use keyledger::credentials::webhook::{Command as Order, Dead, Failed, Letter, Progressed};
 use keyledger::credentials::{Meta, api_key};
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::kernel::*;
@@ -49,11 +51,16 @@ impl Told {
 
 impl ServedBench {
     pub async fn new() -> Self {
+        Self::with_egress(&[]).await
+    }
+
+    /// With webhooks that may be sent to these addresses too; none is by itself.
+    pub async fn with_egress(allowed: &[&str]) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let VaultBench { vault, clock, keyring, owner, token, folder, .. } = VaultBench::new().await;
         let vault = Arc::new(vault);
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
-        let webhooks = crate::vault_bench::webhooks(&vault, &[]);
+        let webhooks = crate::vault_bench::webhooks(&vault, allowed);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -123,6 +130,16 @@ impl ServedBench {
         })
         .await;
         String::from_utf8(values[0].expose().to_vec()).unwrap()
+    }
+
+    /// So many events, and two letters of each that a webhook gave up.
+    pub async fn give_up(&self, webhook: &str, events: u64) {
+        let id: StreamId = webhook.parse().unwrap();
+        let last = || Failed { at: self.vault.now(), cause: "a test".into(), status: Some(500) };
+        let both = |position| [Notice::Created, Notice::Callable].map(|notice| Letter { position: Position(position), notice });
+        let dead = || (100..100 + events).flat_map(both).map(|letter| Dead { letter, tries: 9, last: last() }).collect();
+        let came = || Order::Progress(Progressed { dead: dead(), ..Progressed::default() });
+        self.execute(|given| plans::note_webhook(given, TENANT, id, came())).await;
     }
 
     pub async fn change_user(&self, id: StreamId, changes: Changes) {

@@ -7,7 +7,7 @@ use keyledger::vault::plans;
 use serde_json::json;
 
 use crate::vault_bench::TENANT;
-use crate::webhook_bench::{Bench, Endpoint, status, with};
+use crate::webhook_bench::{Bench, Came, Endpoint, status, with};
 
 const SECOND: i64 = 1000;
 const HOUR: i64 = 3600 * SECOND;
@@ -35,10 +35,10 @@ async fn a_connections_life_is_told_in_order_each_message_once() {
     bench.delete("acme").await;
     assert_eq!(bench.deliver(&mut line).await, None);
     let came = endpoint.take();
-    let told: Vec<String> = came.iter().map(|came| came.told()).collect();
+    let told: Vec<String> = came.iter().map(Came::told).collect();
     let whole = ["created", "updated", "callable", "token_refresh.pending", "token_refresh.recovered", "updated", "disabled", "updated", "callable", "deleted"];
     assert_eq!(told, whole);
-    let ids: std::collections::BTreeSet<String> = came.iter().map(|came| came.id()).collect();
+    let ids: std::collections::BTreeSet<String> = came.iter().map(Came::id).collect();
     assert_eq!(ids.len(), whole.len(), "each has an id of its own");
     let seconds = (bench.clock.now().millis() / 1000).to_string();
     for one in &came {
@@ -142,7 +142,7 @@ async fn an_endpoint_that_is_away_holds_the_log_and_loses_nothing() {
     }
     assert!(line.progress().retrying.len() == 8 && line.progress().through < bench.vault.views().connections_last(TENANT));
     assert!(bench.vault.views().position().0 - before.0 <= 30);
-    let tried: std::collections::BTreeSet<_> = endpoint.take().iter().map(|came| came.id()).collect();
+    let tried: std::collections::BTreeSet<_> = endpoint.take().iter().map(Came::id).collect();
     assert_eq!(tried.len(), 8, "no other letter was tried");
     // It comes back: noticed within ten minutes, and then everything comes.
     endpoint.always(status(200));
@@ -181,8 +181,8 @@ async fn an_endpoint_that_asks_for_a_pause_has_it_and_one_that_is_gone_is_left_a
     endpoint.next([status(410)]);
     bench.import("gone").await;
     assert_eq!(bench.deliver(&mut line).await, None);
-    let live = bench.live(line.id);
-    assert_eq!((live.profile.enabled, live.gone.as_ref().unwrap().1.as_str()), (false, "the endpoint answered 410 Gone"));
+    let webhook = bench.live(line.id);
+    assert_eq!((webhook.profile.enabled, webhook.gone.as_ref().unwrap().1.as_str()), (false, "the endpoint answered 410 Gone"));
     bench.import("later").await;
     bench.clock.pass(24 * HOUR);
     bench.deliver(&mut line).await;

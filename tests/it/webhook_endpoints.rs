@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use keyledger::kernel::{Clock, Random};
+use keyledger::credentials::webhook::Changes;
+use keyledger::kernel::{Clock, Random, StreamId};
+use keyledger::vault::plans;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::served_vault::ServedBench;
 use crate::webhook_bench::{Bench, Endpoint, LIMITS, Play, status, with};
 
 #[tokio::test]
 async fn each_sort_of_bad_answer_is_a_failure_with_a_cause() {
     let (bench, endpoint, elsewhere) = (Bench::with(LIMITS).await, Endpoint::start().await, Endpoint::start().await);
-    let huge = Play::Bytes([b"HTTP/1.1 200 OK\r\ncontent-length: 10000000\r\n\r\n".as_slice(), &[b'x'; 70_000]].concat());
+    let huge = Play::Bytes([b"HTTP/1.1 200 OK\r\ncontent-length: 10000000\r\n\r\n".as_slice(), &vec![b'x'; 70_000]].concat());
     let cases = [
         (with(302, &format!("location: {}\r\n", elsewhere.url())), "the endpoint answered 302: redirects are not followed"),
         (status(400), "the endpoint answered 400"),
@@ -69,7 +73,7 @@ async fn one_that_hangs_holds_up_no_other_and_the_end_waits_for_what_is_under_wa
 }
 
 #[tokio::test]
-async fn what_is_held_is_not_sent_and_a_suspended_tenant_is_told_nothing() {
+async fn what_is_held_is_not_sent() {
     use keyledger::egress::{Egress, Policy};
     use keyledger::jobs::Webhooks;
     let (bench, endpoint) = (Bench::new().await, Endpoint::start().await);
@@ -84,4 +88,34 @@ async fn what_is_held_is_not_sent_and_a_suspended_tenant_is_told_nothing() {
     assert_eq!(endpoint.take().len(), 0);
     bench.deliver(&mut line).await;
     assert_eq!(endpoint.take().len(), 3);
+}
+
+#[tokio::test]
+async fn a_tenant_is_told_of_its_own_connections_only_and_of_nothing_while_it_is_suspended() {
+    let (bench, endpoint) = (ServedBench::new().await, Endpoint::start().await);
+    let webhooks = crate::webhook_bench::webhooks(&bench.vault, LIMITS);
+    let (_, theirs) = bench.tenant("theirs").await;
+    let import = async |token: &str, consumer: &str| {
+        let request = bench.request("POST", "/vault/connections/crm/pipedrive/import").bearer_auth(token);
+        let request = request.header("x-apideck-app-id", "app").header("x-apideck-consumer-id", consumer);
+        let told = bench.send(request.json(&json!({"credentials": {"access_token": "t"}}))).await;
+        assert_eq!(told.status, 200, "{}", told.body);
+    };
+    let made = bench.call(&theirs, "POST", "/v1/webhooks", json!({"url": "https://example.com/"})).await;
+    let id: StreamId = made.body["webhook"]["id"].as_str().unwrap().parse().unwrap();
+    // To where this machine listens: the guard of the routes opens nothing here.
+    let changes = || Changes { url: Some(endpoint.url()), ..Changes::default() };
+    let owner = bench.vault.authenticate(&theirs).unwrap();
+    let command = keyledger::vault::Command { principal: &owner, meta: keyledger::credentials::Meta::default(), idempotency: None };
+    bench.vault.execute(&command, |given| plans::update_webhook(given, &owner, id, changes(), None)).await.unwrap();
+    let mut line = webhooks.line(id).unwrap();
+    import(&bench.token, "of the first").await;
+    import(&theirs, "of theirs").await;
+    import(&bench.token, "of the first too").await;
+    assert_eq!(bench.call(&bench.token, "POST", "/v1/tenants/theirs/suspend", Value::Null).await.status, 200);
+    assert_eq!((webhooks.deliver_due(&mut line).await, endpoint.take().len()), (None, 0));
+    assert_eq!(bench.call(&bench.token, "POST", "/v1/tenants/theirs/resume", Value::Null).await.status, 200);
+    webhooks.deliver_due(&mut line).await;
+    let who: Vec<_> = endpoint.take().iter().map(|came| came.payload()["consumer_id"].clone()).collect();
+    assert_eq!(who, [json!("of theirs"), json!("of theirs"), json!("of theirs")]);
 }

@@ -221,14 +221,14 @@ impl Webhooks {
     /// Sends one letter, if it may be sent now and is subscribed to. `false`: nothing further may be sent for now.
     async fn send(&self, line: &mut Line, letter: Letter, around: Option<&Around>, probe: bool) -> Result<bool, VaultError> {
         let target = self.target(&self.vault.views(), line.id).filter(|_| !self.stopping.load(Ordering::Relaxed));
-        let Some(live) = target.as_ref().and_then(Target::live) else { return Ok(false) };
+        let Some(webhook) = target.as_ref().and_then(Target::live) else { return Ok(false) };
         let known = line.progress().retrying.contains_key(&letter) || line.progress().replaying.contains(&letter);
-        if !known && !live.wants(letter.notice) {
+        if !known && !webhook.wants(letter.notice) {
             return Ok(true);
         }
         let message = around.and_then(|around| message::message(line.id, around, letter.notice, line.tries(letter) + 1));
         let sent = match &message {
-            Some(message) => self.post(line.tenant, live, message).await?,
+            Some(message) => self.post(line.tenant, webhook, message).await?,
             None => Sent::Failed { cause: "its event tells of no connection".into(), status: None, pause: None },
         };
         if let Sent::Gone { cause } = &sent {

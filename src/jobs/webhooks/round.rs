@@ -58,9 +58,9 @@ impl Webhooks {
         for (tenant, id) in views.webhooks().filter(|(_, id)| !busy.contains(id)) {
             let (known, target) = (earlier.remove(&id), self.target(&views, id));
             let (line, due) = match (known, target.as_ref().and_then(|target| Some((target, target.live()?)))) {
-                (known, Some((target, live))) => {
-                    let mut line = known.unwrap_or_else(|| Line::new(id, tenant, target.0.version, live, now));
-                    line.sync(target.0.version, live);
+                (known, Some((target, webhook))) => {
+                    let mut line = known.unwrap_or_else(|| Line::new(id, tenant, target.0.version, webhook, now));
+                    line.sync(target.0.version, webhook);
                     let due = line.due(now, views.connections_last(tenant), views.position());
                     (line, due)
                 }
