@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use keyledger::credentials::connection::{self, Grant, Key, Part, Phase, Written};
+use keyledger::credentials::connector::Inject;
 use keyledger::credentials::vault::SecretAt;
 use keyledger::credentials::{AnyEvent, Meta, Verifier, api_key, connector, consumer, issued, tenant, user, vault};
 
@@ -39,6 +40,15 @@ fn written() -> Written {
         custom_mappings: Some(Part::Set(Json::from(&json!([{"value": 1}])))),
         phase: Phase::Callable,
     }
+}
+
+fn api() -> connector::Api {
+    let auth = vec![
+        Inject::Header { name: "authorization".into(), value: "Bearer {access_token}".into() },
+        Inject::Query { name: "key".into(), value: "{client_id}".into() },
+        Inject::Basic { username: "{client_id}".into(), password: "{client_secret}".into() },
+    ];
+    connector::Api { base_url: "https://api.example.com/v1".into(), hosts: vec!["*.example.com".into()], auth }
 }
 
 fn connections() -> Vec<connection::Event> {
@@ -95,6 +105,8 @@ fn others() -> Vec<AnyEvent> {
     };
     let token = issued::KnownToken { id: "0123456789abcdef01234567".into(), short: "klkey_01234567".into(), verifier: Verifier::new([5; 16], [6; 32]) };
     let pipedrive = connector::shipped().unwrap().into_iter().find(|connector| connector.service_id == "pipedrive").unwrap();
+    let with_api = connector::Connector { api: Some(api()), ..pipedrive.clone() };
+    let pipedrive = connector::Connector { api: None, ..pipedrive };
     let secrets = vec![SecretAt { position: Position(7), name: "access_token".into() }];
     let from = Epoch { number: 1, id: [7; 16] };
     let restored = vault::Event::Restored { from, position: Position(90), root: "ab".repeat(32), state: "cd".repeat(32), dropped_to: Position(120) };
@@ -103,6 +115,7 @@ fn others() -> Vec<AnyEvent> {
         user::Event::Created(profile).into(),
         api_key::Event::Created { grant, token }.into(),
         connector::Event::Put(Box::new(pipedrive)).into(),
+        connector::Event::Put(Box::new(with_api)).into(),
         vault::Event::Created.into(),
         vault::Event::Shredded { secrets, reason: "retention".into() }.into(),
         restored.into(),

@@ -53,6 +53,7 @@ fn connector(token_url: String) -> Connector {
         form_fields: vec![field("client_id", false), field("client_secret", true)],
         settings_required_for_authorization: vec!["client_id".into(), "client_secret".into()],
         validation: false,
+        api: None,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Connector: a service that connections lead to, as data. The shipped ones enter the log as events of the system tenant.
 
+mod api;
 mod catalog;
 
+pub use api::{ACCESS_TOKEN, Api, Inject};
 pub use catalog::shipped;
 
 use std::collections::BTreeMap;
@@ -163,6 +165,9 @@ pub struct Connector {
     pub settings_required_for_authorization: Vec<String>,
     /// Whether entered credentials can be checked at the service.
     pub validation: bool,
+    /// How its API is called; without it, no calls are passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
 }
 
 impl Connector {
@@ -203,7 +208,8 @@ impl Connector {
                 return Err(Refusal::invalid(format!("form_fields.{index}"), "needs an id of its own (1 to 64 bytes) and a known type"));
             }
         }
-        self.check_oauth()
+        self.check_oauth()?;
+        self.api.as_ref().map_or(Ok(()), |api| api.check(self))
     }
 
     fn check_oauth(&self) -> Result<(), Refusal> {
@@ -273,7 +279,23 @@ pub enum State {
     #[default]
     Absent,
     /// There.
-    Live(Box<Connector>),
+    Live(#[serde(with = "as_text")] Box<Connector>),
+}
+
+/// As JSON in one piece also where the encoding is another: its members come and go, and postcard looks for each at its place.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+    use super::Connector;
+
+    #[expect(clippy::borrowed_box, reason = "serde hands over the field as it is")]
+    pub fn serialize<S: Serializer>(connector: &Box<Connector>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&serde_json::to_string(connector).map_err(ser::Error::custom)?)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Box<Connector>, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(de::Error::custom)
+    }
 }
 
 /// The name space of connectors: one per tenant, API family and service.
