@@ -89,6 +89,9 @@ impl Jobs {
         if let Err(error) = self.vault.write_usage().await {
             tracing::warn!(%error, "uses of secrets could not be written; they are kept for the next time");
         }
+        if let Err(error) = self.vault.write_calls().await {
+            tracing::warn!(%error, "calls that were passed through could not be written; they are kept for the next time");
+        }
     }
 
     /// Writes a snapshot if the log has grown by so much since the last one.

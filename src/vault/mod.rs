@@ -4,6 +4,7 @@ pub mod access;
 mod attempts;
 mod audit;
 mod authenticate;
+mod calls;
 mod catalog;
 mod execute;
 mod genesis;
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 pub use attempts::{Door, Locked, wait};
 pub use audit::{Filter, Page, Shown};
 pub use authenticate::{Access, Unusable, is_suspended, is_usable};
+pub use calls::Call;
 pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
 pub use lineage::{Descent, Fate, Traced};
@@ -117,6 +119,7 @@ pub struct Vault {
     /// Passwords are hashed two at a time: each takes 19 MiB.
     hashing: Semaphore,
     usage: usage::Usage,
+    calls: calls::Noted,
     attempts: attempts::Attempts,
     reads: query::Reads,
     /// The turn of a command that others were faster than, time and again.
@@ -155,6 +158,7 @@ impl Vault {
             nobody,
             hashing: Semaphore::new(sessions::HASHING),
             usage: usage::Usage::default(),
+            calls: calls::Noted::default(),
             attempts: attempts::Attempts::default(),
             log,
             keyring,

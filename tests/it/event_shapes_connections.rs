@@ -32,6 +32,7 @@ pub fn later() -> Vec<Event> {
         Event::Revoked { phase: Phase::Added },
         Event::RevocationTold(RevokeOutcome { revocation: Position(50), status: Some(200), cause: Some("a cause".into()) }),
         Event::Consented { id: "con_1".into(), granted: true, resources: Json::from(&json!({"crm.contacts": {"name": {"read": true, "write": false}}})) },
-        Event::Used { calls: vec![Calls { method: "GET".into(), host: "api.example.com".into(), status: Some(200), count: 3, last: at(7) }] },
+        Event::Used { calls: vec![Calls { method: "GET".into(), host: "api.example.com".into(), status: Some(200), count: 3, last: at(7), withheld: false }] },
+        Event::Used { calls: vec![Calls { method: "POST".into(), host: "api.example.com".into(), status: None, count: 1, last: at(8), withheld: true }] },
     ]
 }

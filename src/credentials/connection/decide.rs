@@ -12,7 +12,7 @@ use crate::kernel::{Fingerprint, Json, MAX_SECRET, Plan, Position, Refusal, Secr
 const MAX_REDIRECT: usize = 2048;
 const MAX_NONCE: usize = 255;
 /// The most sorts of calls that one event tells of.
-const MAX_CALLS: usize = 64;
+pub const MAX_CALLS: usize = 64;
 
 /// Decides a command on a connection.
 pub fn decide(context: &Context<'_>, state: &State, command: Command) -> Result<Plan<Event>, Refusal> {
@@ -30,6 +30,8 @@ pub fn decide(context: &Context<'_>, state: &State, command: Command) -> Result<
             let causation = outcome.revocation;
             Ok(Plan { causation, ..Plan::of(Write::observation(context.subject.stream, Event::RevocationTold(outcome))) })
         }
+        // Calls are told of once a minute, and the connection may have gone meanwhile.
+        (State::Live(_) | State::Deleted { .. }, Command::Use(calls)) => note(context, calls),
         (State::Live(live), command) => on_live(context, live, command),
         (State::Absent | State::Deleted { .. }, _) => Err(Refusal::NotFound),
     }
@@ -48,13 +50,18 @@ fn on_live(context: &Context<'_>, live: &Connection, command: Command) -> Result
         Command::Drop => exchange::drop_refused(context, live),
         Command::Revoke => Ok(exchange::revoke(context, live)),
         Command::Consent { id, granted, resources } => Ok(consent(context, live, id, granted, resources)),
-        Command::Use(calls) if calls.len() > MAX_CALLS => Err(Refusal::Limit { what: "sorts of calls of one event", limit: MAX_CALLS as u64 }),
-        Command::Use(calls) => Ok(Plan::of(Write::observation(context.subject.stream, Event::Used { calls }))),
         Command::Validate => Ok(validate(context, live)),
         Command::Reveal { secret } => Ok(Plan::of(Write::observation(context.subject.stream, Event::Revealed { secret }))),
         Command::Delete => Ok(Plan::of(change(context, Event::Deleted).freeing(live.key.claim()))),
-        Command::Create { .. } | Command::FinishExchange { .. } | Command::FinishRevoke(_) => Err(Refusal::AlreadyExists),
+        Command::Create { .. } | Command::FinishExchange { .. } | Command::FinishRevoke(_) | Command::Use(_) => Err(Refusal::AlreadyExists),
     }
+}
+
+fn note(context: &Context<'_>, calls: Vec<super::Calls>) -> Result<Plan<Event>, Refusal> {
+    if calls.len() > MAX_CALLS {
+        return Err(Refusal::Limit { what: "sorts of calls of one event", limit: MAX_CALLS as u64 });
+    }
+    Ok(Plan::of(Write::observation(context.subject.stream, Event::Used { calls })))
 }
 
 pub(super) fn change(context: &Context<'_>, event: Event) -> Write<Event> {

@@ -263,6 +263,9 @@ pub struct Calls {
     pub count: u64,
     /// When the last one began.
     pub last: Moment,
+    /// Whether the answers held a secret that was sent along, and were cut off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
 }
 
 /// What a caller wrote, as facts. Secrets lie in boxes named `settings.<id>`.

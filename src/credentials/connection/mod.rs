@@ -12,7 +12,7 @@ mod settings;
 mod state;
 
 pub use command::{Changes, Command, Outcome, Tokens, Want};
-pub use decide::{decide, fresh};
+pub use decide::{MAX_CALLS, decide, fresh};
 pub use event::{Calls, Confirm, Event, Flow, Grant, Part, Phase, RevokeOutcome, Written};
 pub use evolve::evolve;
 pub use health::health;
