@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod keyring;
 pub mod log;
 pub mod oauth;
+pub mod proxy;
 pub mod seal;
 pub mod server;
 pub mod surfaces;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::DataArgs;
-use crate::egress::{Egress, Limits as EgressLimits, Policy, read_roots};
+use crate::egress::{Egress, Limits as EgressLimits, Policy, StreamLimits, read_roots};
 use crate::jobs::{Jobs, Refresher, WEBHOOK_LIMITS, Webhooks};
 use crate::oauth::Exchanges;
 use crate::server::{Begun, Listening, Tls, router, serve};
@@ -114,7 +114,12 @@ impl Serve {
         let (settle, settled) = watch::channel(false);
         let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(settled));
         let root_key = Box::new(home.key_file(vault.keyring().vault())?);
-        let settings = Arc::new(Settings { access_token_seconds: self.access_token_seconds, origins: self.allow_origin, root_key });
+        let settings = Arc::new(Settings {
+            access_token_seconds: self.access_token_seconds,
+            origins: self.allow_origin,
+            stream_limits: StreamLimits::default(),
+            root_key,
+        });
         let refresher = tokio::spawn(Refresher::new(Arc::clone(&vault), Arc::clone(&exchanges)).run(stopped.clone()));
         let delivery = tokio::spawn(Arc::clone(&webhooks).run(stopped.clone()));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), webhooks, settings }), listening, stopped).await;

@@ -99,6 +99,8 @@ permissions! {
     WebhooksRead = 32 "webhooks:read",
     /// Make, change, rotate, try out, replay and delete webhooks.
     WebhooksWrite = 33 "webhooks:write",
+    /// Call a connection's service with its credentials, which are not shown.
+    ConnectionsProxy = 34 "connections:proxy",
     /// See what the tenant supplies for all connections to a service, without secrets.
     IntegrationsRead = 35 "integrations:read",
     /// Make, change and delete what the tenant supplies.

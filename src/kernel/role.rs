@@ -46,6 +46,7 @@ const READS: PermissionSet = PermissionSet::of(&[
 const WORK: PermissionSet = PermissionSet::of(&[
     ConnectionsWrite,
     ConnectionsExchange,
+    ConnectionsProxy,
     ConsumersWrite,
     ConnectorsWrite,
     ProviderKeysWrite,
@@ -108,6 +109,7 @@ impl Builtin {
                 ConnectionsRead,
                 ConnectionsWrite,
                 ConnectionsExchange,
+                ConnectionsProxy,
                 ConsumersRead,
                 ConsumersWrite,
                 ConnectorsRead,

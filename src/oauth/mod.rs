@@ -14,4 +14,4 @@ pub use answer::read_answer;
 pub use authorize::{Asked, Begin, Begun, authorize_url};
 pub use exchange::{Exchanges, Landed, Wanted, What};
 pub use hosts::{Bearing, Hosts};
-pub use request::{Grant, Settings, TokenRequest, token_request};
+pub use request::{Grant, Settings, TokenRequest, fill, token_request};

@@ -114,7 +114,7 @@ fn basic(id: &Secret, secret: &Secret) -> Secret {
 
 /// The URL with its `{setting}` parts filled in. A value can only be a part of a host or path segment: anything that could move the
 /// request to another place is refused.
-pub(super) fn fill(connector: &Connector, url: &str, settings: Settings<'_>) -> Result<String, Refusal> {
+pub fn fill(connector: &Connector, url: &str, settings: Settings<'_>) -> Result<String, Refusal> {
     let mut filled = url.to_owned();
     for name in placeholders(url) {
         let value = needed(connector, settings, name)?;

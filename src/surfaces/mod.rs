@@ -6,6 +6,7 @@ mod call;
 mod connections;
 mod openapi;
 mod params;
+mod passing;
 mod provider_keys;
 mod user_applications;
 mod v1;
@@ -16,6 +17,7 @@ use axum::Router;
 
 pub use openapi::document;
 
+use crate::egress::StreamLimits;
 use crate::jobs::Webhooks;
 use crate::keyring::RootKeyProvider;
 use crate::oauth::Exchanges;
@@ -40,6 +42,8 @@ pub struct Settings {
     pub access_token_seconds: i64,
     /// Origins of pages that may call from a browser, and to which users are sent back, beside this machine's own.
     pub origins: Vec<String>,
+    /// How far an answer that is passed through may go.
+    pub stream_limits: StreamLimits,
     /// Where the root key comes from: a new tenant's keys are wrapped under it.
     pub root_key: Box<dyn RootKeyProvider + Send + Sync>,
 }

@@ -58,9 +58,15 @@ pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<
 
 /// The bytes of a body, wiped on drop; `None` when it is empty or white space only.
 pub async fn bytes(body: Body, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, BodyError> {
+    let bytes = raw(body, limit).await?;
+    Ok((!bytes.iter().all(u8::is_ascii_whitespace)).then_some(bytes))
+}
+
+/// All bytes of a body that is not ours to read, wiped on drop.
+pub async fn raw(body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, BodyError> {
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await.map_err(|_| BodyError::Aborted)?;
     let bytes = collected.map_err(|error| if error.is::<LengthLimitError>() { BodyError::TooLarge(limit) } else { BodyError::Aborted })?.to_bytes();
-    Ok((!bytes.iter().all(u8::is_ascii_whitespace)).then(|| Zeroizing::new(bytes.to_vec())))
+    Ok(Zeroizing::new(bytes.to_vec()))
 }
 
 /// Reads one JSON object, strictly.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, MatchedPath, Request};
@@ -24,6 +25,17 @@ pub async fn limited<B: IntoResponse, L: IntoResponse>(
     bad_host: impl FnOnce(HeaderError) -> B,
     late: impl FnOnce() -> L,
 ) -> Response {
+    limited_to(HANDLER_TIMEOUT, request, next, bad_host, late).await
+}
+
+/// The same, with another end. What counts is the head of the answer: a body that is passed on while it comes has limits of its own.
+pub async fn limited_to<B: IntoResponse, L: IntoResponse>(
+    longest: Duration,
+    request: Request,
+    next: Next,
+    bad_host: impl FnOnce(HeaderError) -> B,
+    late: impl FnOnce() -> L,
+) -> Response {
     if let Err(error) = host(request.headers()) {
         return bad_host(error).into_response();
     }
@@ -34,7 +46,7 @@ pub async fn limited<B: IntoResponse, L: IntoResponse>(
     let (parts, body) = request.into_parts();
     let body = Shared(Arc::new(Mutex::new(body)));
     let request = Request::from_parts(parts, Body::new(body.clone()));
-    let answer = tokio::time::timeout(HANDLER_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late().into_response());
+    let answer = tokio::time::timeout(longest, next.run(request)).await.unwrap_or_else(|_| late().into_response());
     if !waits {
         body.drain().await;
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const BODY: usize = 64 * 1024;
 /// The largest body of an import: two tokens and settings may come at once.
 pub const BODY_IMPORT: usize = 256 * 1024;
+/// The largest body of a call that is passed through; it may have to be sent twice.
+pub const PROXY_BODY: usize = 4 * 1024 * 1024;
 /// How deep JSON may nest.
 pub const JSON_DEPTH: usize = 16;
 /// How long a client may take to send its headers.
@@ -18,6 +20,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a handler may take, its body included.
 pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a call that is passed through may take until the head of its answer is there: its body, two answers and two renewals, each of which
+/// has its own end before.
+pub const PROXY_TIMEOUT: Duration = Duration::from_secs(75);
 /// The most items of one page.
 pub const PAGE_MAX: usize = 200;
 /// Items of a page when the caller does not say.

@@ -150,6 +150,12 @@ impl From<Refusal> for Problem {
 
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&VaultError> for Problem {
+    fn from(error: &VaultError) -> Self {
         let trouble = Trouble::from(error);
         let word = match &trouble {
             Trouble::TooLarge => "too-large",

@@ -78,7 +78,12 @@ pub async fn serve_home(home: &Home) -> Running {
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     let webhooks = crate::vault_bench::webhooks(&vault, &["127.0.0.0/8"]);
     let root_key = Box::new(home.key_file(vault.keyring().vault()).unwrap());
-    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key });
+    let settings = Arc::new(Settings {
+        access_token_seconds: ACCESS_TOKEN_SECONDS,
+        origins: Vec::new(),
+        stream_limits: keyledger::egress::StreamLimits::default(),
+        root_key,
+    });
     let served = tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, webhooks, settings }), Listening::default(), told));
     Running { vault, base, stop, served, lock }
 }

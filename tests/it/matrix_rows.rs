@@ -114,6 +114,13 @@ pub const OWN: &[Row] = &[
     ("POST", "/v1/log/clock", Needs(VaultOperate), Nothing),
     ("POST", "/v1/vault/resume", Needs(VaultOperate), Nothing),
     ("GET", "/v1/connections/{id}/tokens", Needs(HistoryRead), Nothing),
+    ("GET", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
+    ("POST", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
+    ("PUT", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
+    ("PATCH", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
+    ("DELETE", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
+    ("HEAD", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
+    ("OPTIONS", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
 ];
 
 pub const CONNECTIONS: &[Row] = &[
@@ -142,6 +149,13 @@ pub const CONNECTIONS: &[Row] = &[
     ("GET", "/vault/consumers/{consumer_id}", Needs(ConsumersRead), Nothing),
     ("PATCH", "/vault/consumers/{consumer_id}", Needs(ConsumersWrite), Json),
     ("DELETE", "/vault/consumers/{consumer_id}", Needs(ConsumersWrite), Nothing),
+    ("GET", "/proxy", Needs(ConnectionsProxy), Nothing),
+    ("POST", "/proxy", Needs(ConnectionsProxy), Nothing),
+    ("PUT", "/proxy", Needs(ConnectionsProxy), Nothing),
+    ("PATCH", "/proxy", Needs(ConnectionsProxy), Nothing),
+    ("DELETE", "/proxy", Needs(ConnectionsProxy), Nothing),
+    ("HEAD", "/proxy", Needs(ConnectionsProxy), Nothing),
+    ("OPTIONS", "/proxy", Needs(ConnectionsProxy), Nothing),
 ];
 
 pub const VENDORS: &[Row] = &[

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyledger::credentials::Meta;
 use keyledger::credentials::connection::{Changes, Key, Tokens};
-use keyledger::egress::{Egress, Policy};
+use keyledger::egress::{Egress, Policy, StreamLimits};
 use keyledger::jobs::{WEBHOOK_LIMITS, Webhooks};
 use keyledger::kernel::*;
 use keyledger::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
@@ -102,7 +102,7 @@ impl VaultBench {
 
 /// What an operator sets, over the root key of these tests.
 pub fn operator() -> Arc<Settings> {
-    Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(Root) })
+    Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), stream_limits: StreamLimits::default(), root_key: Box::new(Root) })
 }
 
 /// What delivers webhooks, to public addresses and these.

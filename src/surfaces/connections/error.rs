@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::super::passing::NotRenewed;
 use crate::kernel::Refusal;
 use crate::vault::VaultError;
 use crate::web::body::BodyError;
@@ -123,6 +124,18 @@ impl Problem {
             }
         }
         Self { detail: json!({"type": "refresh_token_connector_error", "message": cause, "debug": debug}), ..told }
+    }
+
+    /// The access token of a connection could not be renewed.
+    pub fn no_credentials(why: &NotRenewed) -> Self {
+        let debug = json!({"message": why.cause, "retry_after_ms": why.retry_after_ms, "cooldown_remaining_ms": why.cooldown_remaining_ms});
+        let detail = json!({"type": "refresh_token_connector_error", "message": why.cause, "debug": debug});
+        Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", detail)
+    }
+
+    /// The service gave no answer that can be passed on.
+    pub fn downstream(status: StatusCode, cause: String) -> Self {
+        Self::new(status, "ConnectorExecutionError", "The service gave no answer that can be passed on", cause)
     }
 
     /// It took too long; what it wrote stands.

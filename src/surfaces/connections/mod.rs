@@ -10,6 +10,7 @@ mod error;
 mod handlers;
 mod logs;
 mod params;
+mod proxy;
 mod render;
 mod sessions;
 mod wire;
@@ -24,7 +25,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Front;
-use crate::web::front::limited;
+use crate::web::front::{limited, limited_to};
+use crate::web::limits::PROXY_TIMEOUT;
 use error::Problem;
 
 /// The table of contents.
@@ -69,7 +71,7 @@ fn pages(front: &Front) -> CorsLayer {
 
 /// The surface's part of the OpenAPI document.
 pub(super) fn openapi() -> OpenApi {
-    routes().into_openapi()
+    routes().merge(proxy::routes()).into_openapi()
 }
 
 /// The schema of its errors, by its name.
@@ -83,6 +85,11 @@ pub(super) fn router(front: Front) -> Router {
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_route)
         .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
+        .merge(
+            Router::from(proxy::routes())
+                .method_not_allowed_fallback(error::unknown_route)
+                .layer(middleware::from_fn(|request, next| limited_to(PROXY_TIMEOUT, request, next, Problem::from, Problem::late))),
+        )
         .layer(pages(&front))
         .with_state(front)
 }

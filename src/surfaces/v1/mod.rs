@@ -16,6 +16,7 @@ mod log;
 mod me;
 mod oauth;
 mod organizations;
+mod proxy;
 mod roles;
 mod secrets;
 mod sessions;
@@ -44,7 +45,8 @@ use super::Front;
 use crate::credentials::To;
 use crate::kernel::{Refusal, Secret};
 use crate::vault::Answer;
-use crate::web::front::{limited, peer};
+use crate::web::front::{limited, limited_to, peer};
+use crate::web::limits::PROXY_TIMEOUT;
 use crate::web::problem::Problem;
 
 /// The table of contents.
@@ -108,7 +110,7 @@ fn routes() -> OpenApiRouter<Front> {
 
 /// The surface's part of the OpenAPI document.
 pub(super) fn openapi() -> OpenApi {
-    routes().into_openapi()
+    routes().merge(proxy::routes()).into_openapi()
 }
 
 /// The schema of the token endpoints' errors, by its name.
@@ -125,6 +127,11 @@ pub(super) fn router(front: Front, document: Arc<str>) -> Router {
         .route("/v1/{*rest}", any(no_route))
         .method_not_allowed_fallback(no_route)
         .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
+        .merge(
+            Router::from(proxy::routes())
+                .method_not_allowed_fallback(no_route)
+                .layer(middleware::from_fn(|request, next| limited_to(PROXY_TIMEOUT, request, next, Problem::from, Problem::late))),
+        )
         .with_state(front)
 }
 
