@@ -48,8 +48,13 @@ pub fn found_below(folder: &Path, found: &dyn Fn(&[u8]) -> Vec<usize>) -> Vec<(S
 
 /// A server that logs all that it can, into a file beside its data.
 pub fn start(folder: &Path) -> Server {
+    start_with(folder, &[])
+}
+
+/// The same, with further arguments.
+pub fn start_with(folder: &Path, further: &[&str]) -> Server {
     let log = fs::File::create(folder.join("server.log")).unwrap();
-    let mut child = spawn(folder).env("KEYLEDGER_LOG", "trace").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut child = spawn(folder).args(further).env("KEYLEDGER_LOG", "trace").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let (mut base, mut token) = (String::new(), String::new());
     for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
         if let Some(shown) = line.strip_prefix("Owner's token   ") {

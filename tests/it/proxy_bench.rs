@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use keyledger::credentials::connection::{Connection, Key, State as Standing};
 use keyledger::credentials::connector::{Api, AuthType, ClientAuth, Connector, Encoding, FormField, GrantType, Inject, Oauth};
-use keyledger::credentials::{AnyEvent, AnyState, Meta};
+use keyledger::credentials::{AnyEvent, AnyState, Meta, api_key};
 use keyledger::egress::{Egress, Later, Limits, Network, Policy, StreamLimits};
 use keyledger::kernel::*;
 use keyledger::oauth::Exchanges;
@@ -69,6 +69,8 @@ pub struct Service {
     pub token_calls: Arc<AtomicUsize>,
     /// What the token endpoint refuses with.
     pub refuses: Arc<Mutex<Option<u16>>>,
+    /// The tokens that it gives are good for nothing.
+    pub stubborn: Arc<AtomicBool>,
 }
 
 impl Service {
@@ -90,7 +92,9 @@ impl Service {
             return Response::builder().status(status).body(Body::from(r#"{"error":"invalid_grant"}"#)).unwrap();
         }
         let token = format!("fresh-token-{number}");
-        *self.good.lock().unwrap() = Some(format!("Bearer {token}"));
+        if !self.stubborn.load(Ordering::SeqCst) {
+            *self.good.lock().unwrap() = Some(format!("Bearer {token}"));
+        }
         answer(&json!({"access_token": token, "refresh_token": format!("next-refresh-{number}"), "expires_in": 3600}).to_string())
     }
 }
@@ -293,6 +297,29 @@ pub async fn problem(request: reqwest::RequestBuilder) -> (u16, String, String) 
 }
 
 impl ProxyBench {
+    /// A key of a program, which acts as nobody.
+    pub async fn app_token(&self) -> String {
+        let grant = || api_key::Grant {
+            name: "program".into(),
+            owner: None,
+            permissions: vec!["connections:proxy".into()],
+            emails: vec![],
+            organizations: vec![],
+            labels: vec![],
+            dns_name: None,
+            app_ids: vec!["app".into()],
+            expires_at: None,
+        };
+        let mut values = Vec::new();
+        self.execute(|given| {
+            let (plan, _, drawn) = plans::create_api_key(given, &self.owner, grant())?;
+            values = drawn;
+            Ok(plan)
+        })
+        .await;
+        String::from_utf8(values[0].expose().to_vec()).unwrap()
+    }
+
     /// The token of another tenant's owner.
     pub async fn stranger(&self) -> String {
         let keys = |tenant| Ok(self.keyring.ensure_tenant(tenant, &keyledger::seal::Key::new([4; 32]))?);
