@@ -40,7 +40,7 @@ pub async fn lead(life: &mut Life, consumer: &str) {
     let (hash_key, hash) = vault.hash_confirm(connection, &confirming.unwrap());
     act(&vault, &owner, &key, || Act::Confirm { key: hash_key, hash }).await;
     act(&vault, &owner, &key, || Act::Consent { id: "con_1".into(), granted: true, resources: Json::from(&json!("*")) }).await;
-    let calls = || vec![Calls { method: "GET".into(), host: "api.example.com".into(), status: Some(500), count: 2, last: vault.now() }];
+    let calls = || vec![Calls { method: "GET".into(), host: "api.example.com".into(), status: Some(500), count: 2, withheld: false, last: vault.now() }];
     act(&vault, &owner, &key, || Act::Use(calls())).await;
     life.note();
     let (intent, _) = act(&vault, &owner, &key, || Act::StartExchange(Want::Renew)).await;
