@@ -120,6 +120,11 @@ pub fn fill(connector: &Connector, url: &str, settings: Settings<'_>) -> Result<
         let value = needed(connector, settings, name)?;
         let text = std::str::from_utf8(value.expose()).unwrap_or_default();
         let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        // What is chosen from a list may end the host's name: anything else there would be somebody else's.
+        let options = connector.field(name).and_then(|field| field.options.as_ref());
+        if options.is_some_and(|options| !options.iter().any(|option| option.value == text)) {
+            return Err(Refusal::invalid(format!("settings.{name}"), "takes one of its options"));
+        }
         // A dot at an edge could make a path segment of `.` or `..`, also together with the setting beside it.
         if text.is_empty() || text.len() > 255 || !plain || text.contains("..") || text.starts_with('.') || text.ends_with('.') {
             return Err(Refusal::invalid(format!("settings.{name}"), "takes letters, digits, - _ and, between them, single dots"));

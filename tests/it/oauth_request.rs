@@ -110,3 +110,14 @@ fn lifetimes_are_believed_within_reason() {
         }
     }
 }
+
+#[test]
+fn a_setting_that_is_chosen_takes_nothing_but_its_options() {
+    let connector = shipped().unwrap().into_iter().find(|connector| connector.service_id == "zoho-crm").unwrap();
+    let sent = |data_center: &'static str| {
+        let settings = move |id: &str| Some(Secret::from(if id == "data_center" { data_center } else { "x" }));
+        token_request(&connector, &Grant::RefreshToken(Secret::from("r")), &settings)
+    };
+    assert_eq!(sent("com.au").map(|request| request.url).ok().as_deref(), Some("https://accounts.zoho.com.au/oauth/v2/token"));
+    assert!(matches!(sent("evil.example"), Err(Refusal::Invalid { field, .. }) if field == "settings.data_center"));
+}
