@@ -375,7 +375,7 @@ impl Model {
                 (live.tag, live.updated) = (live.events, self.now);
             }
             Exchange::Failed => {
-                live.failed = Some(self.now);
+                (live.failed, live.lost) = (Some(self.now), false);
                 live.refused = live.refused.or(Some(self.now));
                 let works = match live.access {
                     Access::None => false,
@@ -384,7 +384,7 @@ impl Model {
                 };
                 live.invalid |= !works;
             }
-            Exchange::Lost => live.failed = Some(self.now),
+            Exchange::Lost => (live.failed, live.lost) = (Some(self.now), true),
         }
         self.writes += 1;
         Ok(())

@@ -24,6 +24,8 @@ pub struct Connection {
     pub mappings: Option<Value>,
     pub access: Access,
     pub failed: Option<i64>,
+    /// Whether nobody knows what came of the latest exchange.
+    pub lost: bool,
     /// When the service first refused the credentials since it last took them.
     pub refused: Option<i64>,
     /// Whether the service has found them wrong.
@@ -54,6 +56,7 @@ impl Connection {
             mappings: None,
             access: Access::None,
             failed: None,
+            lost: false,
             refused: None,
             invalid: false,
             created: now,

@@ -103,7 +103,7 @@ pub fn show(connector: &Value, live: Option<&Connection>) -> Value {
     object["health"] = json!(health(connector, live));
     object["created_at"] = json!(live.created);
     object["updated_at"] = json!(live.updated);
-    if let Some(refused) = live.refused.filter(|_| !live.tokens.is_empty()) {
+    if let Some(refused) = live.refused.filter(|_| !live.tokens.is_empty() && !live.lost) {
         object["credentials_expire_at"] = json!(refused + 48 * 3_600_000);
     }
     if let Some(failed) = live.failed {
@@ -121,7 +121,7 @@ fn integration_state(connector: &Value, live: Option<&Connection>) -> &'static s
 
 fn health(connector: &Value, live: &Connection) -> &'static str {
     match live.state(connector) {
-        _ if live.failed.is_some() => "pending_refresh",
+        _ if live.failed.is_some() && (live.lost || !live.tokens.is_empty()) => "pending_refresh",
         "invalid" => "needs_auth",
         "callable" => "ok",
         "added" if connector["auth_type"] == "oauth2" => "needs_auth",

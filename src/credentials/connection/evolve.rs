@@ -161,8 +161,13 @@ struct Failed {
 }
 
 fn fail(live: &mut Connection, header: &Header, intent: Position, failed: Failed) {
-    let grant = live.flight.as_ref().filter(|flight| flight.intent == intent).map(|flight| flight.grant);
-    land(live, intent);
+    let flight = live.flight.take_if(|flight| flight.intent == intent);
+    let grant = flight.as_ref().map(|flight| flight.grant);
+    // What could not be exchanged at all has no intent, and speaks of the tokens that are here. A code that brings nothing does not.
+    let elsewhere = grant == Some(Grant::AuthorizationCode) && live.holds_tokens();
+    if elsewhere || (intent != Position::ZERO && live.has_moved_on(flight.as_deref(), intent)) {
+        return;
+    }
     let Failed { cause, passing, status, retry_at, lost } = failed;
     let at = header.recorded_at;
     let refused = matches!(status, Some(400 | 401)).then_some(at);

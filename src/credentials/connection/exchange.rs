@@ -2,7 +2,7 @@
 
 use super::decide::{change, is_open, preview, ready, sealed_tokens};
 use super::settings::phase;
-use super::{Confirm, Connection, Context, Event, Flight, Grant, KEPT_AFTER_REFUSAL, Outcome, Phase, Tokens, Want, Written};
+use super::{Confirm, Connection, Context, Event, Flight, Grant, Outcome, Phase, Tokens, Want, Written};
 use crate::credentials::connector::{GrantType, Oauth};
 use crate::kernel::{Claim, FlowId, Plan, Position, Refusal, StreamId, Write};
 
@@ -59,7 +59,7 @@ pub(super) fn finish(context: &Context<'_>, live: Option<&Connection>, intent: P
     let write = match outcome {
         Outcome::Tokens(tokens) => stored(context, live, flown, intent, tokens, confirm),
         Outcome::Failed { cause, passing, status, retry_at } => {
-            let phase = live.and_then(|live| failed_phase(context, live, flown, status));
+            let phase = live.and_then(|live| failed_phase(context, live, flown, intent, status));
             Write::observation(stream, Event::ExchangeFailed { intent, cause, passing, status, retry_at, phase })
         }
         Outcome::Lost { cause } => Write::observation(stream, Event::ExchangeLost { intent, cause }),
@@ -70,7 +70,8 @@ pub(super) fn finish(context: &Context<'_>, live: Option<&Connection>, intent: P
 }
 
 fn stored(context: &Context<'_>, live: Option<&Connection>, flown: Option<&Flight>, intent: Position, tokens: Tokens, confirm: Option<Confirm>) -> Write<Event> {
-    let late = live.is_none_or(|live| is_late(live, flown, intent));
+    // What waits to be confirmed takes nobody's place yet.
+    let late = live.is_none_or(|live| if confirm.is_some() { live.is_revoked_since(intent) } else { live.has_moved_on(flown, intent) });
     let after = live.filter(|_| !late && confirm.is_none()).map(|live| preview(live, &Written::at(live.phase), &Vec::new(), Some(&tokens)));
     let stays = live.map_or(Phase::Added, |live| live.phase);
     let phase = after.map_or(stays, |after| phase(context, &after));
@@ -81,27 +82,18 @@ fn stored(context: &Context<'_>, live: Option<&Connection>, flown: Option<&Fligh
     write
 }
 
-/// Whether other tokens have taken the place of those that come now: imported, revoked or dropped while the service was asked.
-fn is_late(live: &Connection, flown: Option<&Flight>, intent: Position) -> bool {
-    match flown {
-        Some(flight) if flight.grant == Grant::RefreshToken => live.refresh.as_ref().map(|refresh| refresh.position) != flight.parent,
-        Some(_) => live.extra.as_ref().and_then(|extra| extra.revoked).is_some_and(|revoked| revoked > intent),
-        // It had been given up: it counts if nothing came since.
-        None => live.access.as_ref().is_some_and(|access| access.secret.position > intent),
-    }
-}
-
 /// Credentials that the service refuses are wrong, once no token of theirs works any more.
-fn failed_phase(context: &Context<'_>, live: &Connection, flown: Option<&Flight>, status: Option<u16>) -> Option<Phase> {
+fn failed_phase(context: &Context<'_>, live: &Connection, flown: Option<&Flight>, intent: Position, status: Option<u16>) -> Option<Phase> {
     let refused = matches!(status, Some(400 | 401 | 403));
     let own = flown.is_some_and(|flight| matches!(flight.grant, Grant::ClientCredentials | Grant::Password));
-    let works = live.access.as_ref().is_some_and(|access| access.expires_at.is_none_or(|end| end > context.now));
+    let works = live.has_moved_on(flown, intent) || live.access.as_ref().is_some_and(|access| access.expires_at.is_none_or(|end| end > context.now));
     (refused && own && !works && live.phase != Phase::Invalid).then_some(Phase::Invalid)
 }
 
 /// Notes that no exchange could be made, though one was due: like one that failed, so that it is not tried all the time.
 pub(super) fn note_failure(context: &Context<'_>, live: &Connection, cause: String) -> Plan<Event> {
-    if live.flight.is_some() {
+    // What its owner has switched off does not fail.
+    if live.flight.is_some() || !live.enabled || live.is_denied() {
         return Plan::nothing();
     }
     let event = Event::ExchangeFailed { intent: Position::ZERO, cause, passing: false, status: None, retry_at: None, phase: None };
@@ -125,8 +117,8 @@ pub(super) fn confirm(context: &Context<'_>, live: &Connection, key: [u8; 16], h
 
 /// Removes tokens that the service has refused for too long.
 pub(super) fn drop_refused(context: &Context<'_>, live: &Connection) -> Result<Plan<Event>, Refusal> {
-    let refused = live.failure.as_ref().filter(|failure| failure.refused_since.is_some_and(|since| since.plus_seconds(KEPT_AFTER_REFUSAL) <= context.now));
-    let failure = refused.filter(|_| live.flight.is_none()).ok_or_else(|| Refusal::InvalidState("the service has not refused them for so long".into()))?;
+    let is_over = live.flight.is_none() && live.drops_at().is_some_and(|at| at <= context.now);
+    let failure = live.failure.as_ref().filter(|_| is_over).ok_or_else(|| Refusal::InvalidState("the service has not refused them for so long".into()))?;
     let begins = context.connector.oauth.as_ref().map(|oauth| oauth.grant);
     let phase = if begins == Some(GrantType::AuthorizationCode) { Phase::Added } else { Phase::Invalid };
     Ok(Plan::of(change(context, Event::Dropped { cause: failure.cause.clone(), phase })))

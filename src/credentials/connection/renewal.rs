@@ -1,7 +1,6 @@
 //! When a connection is to be renewed by itself. It follows from the state alone, so that it is the same after a restart and on every node.
 
 use super::{Connection, Failure, Flow};
-use crate::credentials::connector::GrantType;
 use crate::kernel::{Moment, StreamId};
 
 /// Tokens that the service has refused by 400 or 401 are kept for so many seconds: 48 hours. Other failures keep them for ever.
@@ -33,14 +32,13 @@ pub enum Due {
 /// What is to be done with a connection by itself, and when; nothing while an exchange is under way.
 #[must_use]
 pub fn due(stream: StreamId, live: &Connection) -> Option<(Moment, Due)> {
-    let begins = matches!(live.grant, Some(GrantType::ClientCredentials | GrantType::Password));
     // What began and was lost is tried again, though there is nothing to keep yet.
-    let lost = begins && live.failure.as_ref().is_some_and(|failure| failure.lost);
-    let kept = live.access.is_some() || live.refresh.is_some() || lost;
+    let lost = live.begins_anew() && live.failure.as_ref().is_some_and(|failure| failure.lost);
+    let kept = live.holds_tokens() || lost;
     if live.flight.is_some() || !kept {
         return None;
     }
-    let dropped = live.failure.as_ref().and_then(|failure| failure.refused_since).map(|since| (since.plus_seconds(KEPT_AFTER_REFUSAL), Due::Drop));
+    let dropped = live.drops_at().map(|at| (at, Due::Drop));
     let renewed = renewal(stream, live).map(|at| (at, Due::Renewal));
     // At the same moment the removal comes first: an exchange would only find out once more.
     match (dropped, renewed) {
@@ -51,8 +49,7 @@ pub fn due(stream: StreamId, live: &Connection) -> Option<(Moment, Due)> {
 }
 
 fn renewal(stream: StreamId, live: &Connection) -> Option<Moment> {
-    let begins_anew = matches!(live.grant, Some(GrantType::ClientCredentials | GrantType::Password));
-    if !live.enabled || live.is_denied() || !(live.refresh.is_some() || begins_anew) {
+    if !live.enabled || live.is_denied() || !(live.refresh.is_some() || live.begins_anew()) {
         return None;
     }
     if let Some(failure) = &live.failure {
@@ -105,6 +102,7 @@ mod tests {
     use super::super::event::Phase;
     use super::super::evolve::made;
     use super::super::{Access, Key};
+    use crate::credentials::connector::GrantType;
     use super::*;
     use crate::kernel::{Fingerprint, Position, SecretRef, Version};
 

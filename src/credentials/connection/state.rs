@@ -174,11 +174,44 @@ pub enum State {
     },
 }
 
+impl Failure {
+    /// Whether the service refused the credentials themselves.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self.status, Some(400 | 401))
+    }
+}
+
 impl Connection {
     /// Whether its user denied or took back consent: nothing may be called for it then.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.extra.as_ref().and_then(|extra| extra.consents.last()).is_some_and(|consent| !consent.granted)
+    }
+
+    /// Whether its tokens were removed after an intent, because the user wanted it.
+    pub(super) fn is_revoked_since(&self, intent: Position) -> bool {
+        self.extra.as_ref().and_then(|extra| extra.revoked).is_some_and(|revoked| revoked > intent)
+    }
+
+    /// Whether the tokens that an exchange was about are others by now: imported, confirmed or revoked while the service was asked. Its result then
+    /// says nothing of those that are here. `flight` is the exchange, unless it had been given up.
+    pub(super) fn has_moved_on(&self, flight: Option<&Flight>, intent: Position) -> bool {
+        let newer = |secret: Option<&SecretRef>| secret.is_some_and(|secret| secret.position > intent);
+        let others = match flight {
+            Some(flight) if flight.grant == Grant::RefreshToken => self.refresh.as_ref().map(|refresh| refresh.position) != flight.parent,
+            _ => newer(self.access.as_ref().map(|access| &access.secret)) || newer(self.refresh.as_ref()),
+        };
+        others || self.is_revoked_since(intent)
+    }
+
+    /// Whether it has any token in use.
+    pub(super) const fn holds_tokens(&self) -> bool {
+        self.access.is_some() || self.refresh.is_some()
+    }
+
+    /// Whether its settings bring new tokens without its user.
+    pub(super) const fn begins_anew(&self) -> bool {
+        matches!(self.grant, Some(GrantType::ClientCredentials | GrantType::Password))
     }
 
     /// An authorization that was begun and has not ended.
