@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::call::{Opened, found};
-use super::exchange::{Exchanges, HELD, Landed, Wanted, What};
+use super::exchange::{Exchanges, HELD, Landed, Since, Wanted, What};
 use crate::credentials::connection::{Access, Connection, Failure, Phase};
 use crate::credentials::connector::{AuthType, GrantType};
 use crate::kernel::{Moment, Refusal, Secret, SecretRef};
@@ -80,11 +80,12 @@ impl Exchanges {
     async fn renew(self: &Arc<Self>, wanted: &Wanted, live: &Connection, good: Option<&Access>, now: Moment) -> Result<(), NoCredentials> {
         let serves = good.is_some_and(|access| access.expires_at.is_none_or(|end| end > now));
         let renewable = live.refresh.is_some() || matches!(live.grant, Some(GrantType::ClientCredentials | GrantType::Password));
-        let cooling = live.failure.as_ref().filter(|failure| failure.at.plus_seconds(COOLDOWN) > now);
+        let cooling = live.failure.as_ref().filter(|failure| cooled(failure) > now);
+        let since = Since { access: live.access.as_ref().map(|access| access.secret.position), failed: live.failure.as_ref().map(|failure| failure.at) };
         let cause = match cooling {
             Some(failure) => failure.cause.clone(),
             None if !renewable => "the access token has ended or was refused, and there is no refresh token".into(),
-            None => match self.exchange(Wanted { what: What::Renew, idempotency: None, ..wanted.clone() }).await {
+            None => match self.exchange(Wanted { what: What::RenewSince(since), idempotency: None, ..wanted.clone() }).await {
                 Landed::Stored { .. } => return Ok(()),
                 Landed::Failed { cause, .. } => cause,
                 Landed::Vault(error) => return if serves { Ok(()) } else { Err(NoCredentials::Vault(error)) },
@@ -100,9 +101,15 @@ impl Exchanges {
         let live = found(&views, wanted.connection).map(|(_, live, _)| live);
         let next = live.and_then(|live| crate::credentials::connection::due(wanted.connection, live)).map(|(at, _)| from_now(at));
         let failure: Option<&Failure> = live.and_then(|live| live.failure.as_deref());
-        let cooldown = failure.map_or(0, |failure| from_now(failure.at.plus_seconds(COOLDOWN)));
+        let cooldown = failure.map_or(0, |failure| from_now(cooled(failure)));
         NoCredentials::NotRenewed { cause, retry_after_ms: next, cooldown_remaining_ms: cooldown }
     }
+}
+
+/// When a caller may start another renewal: after a while, and not before the service wants it.
+fn cooled(failure: &Failure) -> Moment {
+    let while_over = failure.at.plus_seconds(COOLDOWN);
+    failure.retry_at.map_or(while_over, |asked| asked.max(while_over))
 }
 
 /// That a connection which stands so may be called for.

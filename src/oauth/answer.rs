@@ -8,7 +8,7 @@ use crate::kernel::{MAX_SECRET, Moment, Secret};
 type Object = Map<String, Value>;
 
 /// The longest lifetime that is believed: 10 years.
-const MAX_LIFETIME: u64 = 10 * 366 * 24 * 3600;
+const MAX_LIFETIME: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
 /// The longest part of a service's error code that is repeated.
 const MAX_CODE: usize = 64;
 
@@ -67,11 +67,19 @@ fn code(object: &Object, sent: &[&Secret]) -> String {
 fn token(object: &Object, name: &str) -> Result<Option<Secret>, Outcome> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
+        // That it gives no new one, some say by an empty text.
+        Some(Value::String(text)) if text.is_empty() && name == "refresh_token" => Ok(None),
         Some(Value::String(text)) if !text.is_empty() && text.len() <= MAX_SECRET && text.bytes().all(|b| b.is_ascii_graphic()) => {
             Ok(Some(Secret::from(text.as_str())))
         }
         Some(_) => Err(failed(&format!("the service's {name} is not a token"), false)),
     }
+}
+
+/// Full seconds: some services divide.
+#[expect(clippy::cast_possible_truncation, reason = "what is below the second is cut off, and the number is within reason")]
+const fn whole(seconds: f64) -> i64 {
+    seconds as i64
 }
 
 fn tokens(object: &Object, now: Moment, sent: &[&Secret]) -> Outcome {
@@ -81,11 +89,11 @@ fn tokens(object: &Object, now: Moment, sent: &[&Secret]) -> Outcome {
         (Err(outcome), _) | (_, Err(outcome)) => return outcome,
     };
     let lifetime = match object.get("expires_in") {
-        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.parse().ok(),
         _ => None,
     };
-    let expires_at = lifetime.filter(|seconds| *seconds <= MAX_LIFETIME).and_then(|seconds| i64::try_from(seconds).ok()).map(|s| now.plus_seconds(s));
+    let expires_at = lifetime.filter(|seconds| (0.0..=MAX_LIFETIME).contains(seconds)).map(|seconds| now.plus_seconds(whole(seconds)));
     let scope = object.get("scope").and_then(Value::as_str).filter(|scope| scope.len() <= 4096).map(str::to_owned);
     Outcome::Tokens(Tokens { access: Some(access), refresh, issued_at: Some(now), expires_at, scope })
 }

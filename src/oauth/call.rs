@@ -12,7 +12,7 @@ use crate::credentials::connection::{self, Connection, Outcome};
 use crate::credentials::connector::Connector;
 use crate::credentials::settings::{holds, is_value};
 use crate::egress::{EgressError, Request};
-use crate::kernel::{FlowId, Json, Refusal, Secret, StreamId, TenantId};
+use crate::kernel::{FlowId, Json, Position, Refusal, Secret, StreamId, TenantId};
 use crate::vault::VaultError;
 use crate::views::Views;
 
@@ -40,15 +40,17 @@ pub(super) fn found(views: &Views, id: StreamId) -> Option<(TenantId, &Connectio
 
 impl Exchanges {
     /// Makes the call that the intent in these views announces.
-    pub(super) async fn call(&self, views: &Views, id: StreamId, code: Option<OfCode<'_>>) -> Outcome {
+    pub(super) async fn call(&self, views: &Views, id: StreamId, intent: Position, code: Option<OfCode<'_>>) -> Outcome {
         let Some((tenant, live, connector)) = found(views, id) else { return failed("the connection, or its connector, has gone") };
-        let Some(flight) = &live.flight else { return failed("the intent has gone") };
+        let Some(flight) = live.flight.as_ref().filter(|flight| flight.intent == intent) else { return failed("the intent has gone") };
         let settings = match self.settings(views, tenant, live, connector).await {
             Ok(settings) => settings,
             Err(VaultError::Refused(refusal)) => return failed(refusal.to_string()),
             Err(error) => return unopened(&error),
         };
-        let grant = match (flight.grant, &live.refresh, code) {
+        // The views may be newer than the intent: another token than the one it names would be used up unseen.
+        let refresh = live.refresh.as_ref().filter(|refresh| Some(refresh.position) == flight.parent);
+        let grant = match (flight.grant, refresh, code) {
             (connection::Grant::ClientCredentials, _, _) => Grant::ClientCredentials,
             (connection::Grant::Password, _, _) => Grant::Password,
             (connection::Grant::RefreshToken, Some(refresh), _) => match self.vault.open_secret(tenant, refresh).await {
@@ -56,7 +58,7 @@ impl Exchanges {
                 Err(error) => return unopened(&error),
             },
             (connection::Grant::AuthorizationCode, _, Some(code)) => self.code_grant(id, &code, connector),
-            (connection::Grant::RefreshToken, None, _) => return failed("there is no refresh token any more"),
+            (connection::Grant::RefreshToken, None, _) => return failed("the refresh token has been replaced or removed"),
             (connection::Grant::AuthorizationCode, _, None) => return failed("there is no code"),
         };
         let request = match request(connector, &grant, &settings) {
@@ -69,7 +71,7 @@ impl Exchanges {
                 let secret = live.sealed.keys().chain(supplied.secrets().map(|(id, _)| id));
                 let mut sent: Vec<&Secret> = secret.filter_map(|id| settings.get(id)).collect();
                 sent.extend(presented(&grant));
-                read_answer(answer.status, answer.body.expose(), answer.retry_after.as_deref(), self.vault.now(), &sent)
+                read_answer(answer.status, answer.body.expose(), answer.retry_after.as_deref(), self.vault.time(&self.vault.views()), &sent)
             }
             Err(error @ (EgressError::Refused(_) | EgressError::Header)) => failed(error.to_string()),
             Err(error @ EgressError::Unreachable(_)) => Outcome::Failed { cause: error.to_string(), passing: true, status: None, retry_at: None },

@@ -1,17 +1,18 @@
 //! An exchange: intent event, one call, durable result event, and only then is the token used. One flight per connection at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::call::OfCode;
-use crate::credentials::connection::{self, Command as Order, Confirm, Outcome, Tokens, Want};
-use crate::credentials::{AnyEvent, AnyState, Meta};
+use super::call::{OfCode, found};
+use super::lost::open_intent;
+use crate::credentials::connection::{Command as Order, Confirm, Flow, Outcome, Tokens, Want};
+use crate::credentials::{AnyEvent, Meta};
 use crate::egress::Egress;
-use crate::kernel::{FlowId, Plan, Position, Refusal, Secret, StreamId, TenantId};
+use crate::kernel::{FlowId, Moment, Plan, Position, Refusal, Secret, StreamId};
 use crate::log::SubmitError;
 use crate::vault::access::Principal;
 use crate::vault::{Command, Kept, Vault, VaultError, plans};
@@ -49,6 +50,8 @@ pub enum What {
     Begin,
     /// One that renews it.
     Renew,
+    /// The same, unless something came of it since the caller looked: of many who find the same token ended, one calls the service.
+    RenewSince(Since),
     /// The one of a code that the service gave.
     Code {
         /// The authorization that it is for.
@@ -58,11 +61,24 @@ pub enum What {
     },
 }
 
+/// What a caller saw that wants a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// Position of the event that brought the access token.
+    pub access: Option<Position>,
+    /// When the latest exchange failed.
+    pub failed: Option<Moment>,
+}
+
 impl What {
+    const fn is_of_code(&self) -> bool {
+        matches!(self, Self::Code { .. })
+    }
+
     const fn want(&self) -> Want {
         match self {
             Self::Begin => Want::Begin,
-            Self::Renew => Want::Renew,
+            Self::Renew | Self::RenewSince(_) => Want::Renew,
             Self::Code { flow, .. } => Want::Code(*flow),
         }
     }
@@ -103,11 +119,20 @@ pub struct Exchanges {
     pub(super) vault: Arc<Vault>,
     pub(super) egress: Egress,
     pub(super) public_url: String,
-    flights: Mutex<HashMap<StreamId, watch::Receiver<Option<Landed>>>>,
+    flights: Mutex<HashMap<StreamId, UnderWay>>,
+    /// Connections whose exchange ended here without a result in the log.
+    pub(super) left: Mutex<HashSet<StreamId>>,
     flying: watch::Sender<usize>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A flight that others may join.
+#[derive(Clone)]
+struct UnderWay {
+    landing: watch::Receiver<Option<Landed>>,
+    of_code: bool,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -119,6 +144,10 @@ impl Drop for Flight {
         let mut flights = lock(&self.0.flights);
         flights.remove(&self.1);
         self.0.flying.send_replace(flights.len());
+        drop(flights);
+        if open_intent(&self.0.vault.views(), self.1).is_some() {
+            lock(&self.0.left).insert(self.1);
+        }
     }
 }
 
@@ -126,7 +155,7 @@ impl Exchanges {
     /// Through this door. The public URL is where browsers reach this server, without a slash at its end.
     #[must_use]
     pub fn new(vault: Arc<Vault>, egress: Egress, public_url: String) -> Self {
-        Self { vault, egress, public_url, flights: Mutex::default(), flying: watch::Sender::new(0) }
+        Self { vault, egress, public_url, flights: Mutex::default(), left: Mutex::default(), flying: watch::Sender::new(0) }
     }
 
     /// The one door to the outside.
@@ -148,28 +177,31 @@ impl Exchanges {
     }
 
     /// Exchanges, or joins the exchange of the same connection that is under way. A caller that goes away does not stop it. A code has its own
-    /// exchange: it waits until the one under way has landed.
+    /// exchange: it waits until the one under way has landed, and of a code's, others share tokens that are in use, and nothing else.
     pub async fn exchange(self: &Arc<Self>, wanted: Wanted) -> Landed {
         loop {
-            let (mut landing, own) = self.join_or_start(&wanted);
+            let (UnderWay { mut landing, of_code }, own) = self.join_or_start(&wanted);
             let landed = landing.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone());
-            if own || !matches!(wanted.what, What::Code { .. }) {
+            let shared = !wanted.what.is_of_code() && (!of_code || matches!(landed, Some(Landed::Stored { confirm: None })));
+            if own || shared {
                 return landed.unwrap_or_else(|| Landed::Vault(Arc::new(VaultError::Stopped("an exchange ended without a result".into()))));
             }
         }
     }
 
     /// The landing of an exchange, and whether it is the wanted one itself.
-    fn join_or_start(self: &Arc<Self>, wanted: &Wanted) -> (watch::Receiver<Option<Landed>>, bool) {
+    fn join_or_start(self: &Arc<Self>, wanted: &Wanted) -> (UnderWay, bool) {
         let mut flights = lock(&self.flights);
         if let Some(under_way) = flights.get(&wanted.connection) {
             return (under_way.clone(), false);
         }
         if flights.len() >= MAX_FLIGHTS {
-            return (watch::channel(Some(Landed::Vault(Arc::new(VaultError::Submit(SubmitError::Busy))))).1, true);
+            let busy = Landed::Vault(Arc::new(VaultError::Submit(SubmitError::Busy)));
+            return (UnderWay { landing: watch::channel(Some(busy)).1, of_code: false }, true);
         }
         let (tell, landing) = watch::channel(None);
-        flights.insert(wanted.connection, landing.clone());
+        let under_way = UnderWay { landing, of_code: wanted.what.is_of_code() };
+        flights.insert(wanted.connection, under_way.clone());
         self.flying.send_replace(flights.len());
         let (exchanges, wanted) = (Arc::clone(self), wanted.clone());
         tokio::spawn(async move {
@@ -179,23 +211,18 @@ impl Exchanges {
             drop(flight);
             tell.send_replace(Some(landed));
         });
-        (landing, true)
+        (under_way, true)
+    }
+
+    /// Whether an exchange of the connection is under way here.
+    pub(super) fn is_flying(&self, connection: StreamId) -> bool {
+        lock(&self.flights).contains_key(&connection)
     }
 
     /// Waits until no exchange is under way.
     pub async fn settle(&self) {
         // The sender lives as long as `self`.
         drop(self.flying.subscribe().wait_for(|flying| *flying == 0).await);
-    }
-
-    /// Says of exchanges that an earlier run began and did not end that their outcome is unknown. Called before anything else may start one.
-    pub async fn sweep(&self) -> Result<usize, VaultError> {
-        let open: Vec<(StreamId, Position)> = self.vault.views().flights().collect();
-        for (connection, intent) in &open {
-            let tenant = self.vault.views().thing(*connection).map_or(TenantId::SYSTEM, |entry| entry.tenant);
-            self.lost(*connection, tenant, *intent).await?;
-        }
-        Ok(open.len())
     }
 
     async fn fly(&self, wanted: Wanted) -> Result<Landed, VaultError> {
@@ -206,15 +233,22 @@ impl Exchanges {
         let idempotency = wanted.idempotency.as_ref().map(|(route, key)| (route.as_str(), key.as_str(), [].as_slice()));
         let command = Command { principal, meta: wanted.meta.clone(), idempotency };
         self.end_orphan(connection).await?;
-        let mut flow = None;
+        let (mut flow, mut met) = (None, None);
         let started = self.vault.execute(&command, |given| {
             flow = pending(given.views, connection, &wanted.what);
+            met = since(given.views, connection, &wanted.what);
+            if met.is_some() {
+                return Ok(Plan::nothing());
+            }
             plans::on_connection(given, connection, Order::StartExchange(wanted.what.want()))
         });
         let started = started.await?;
+        if let Some(landed) = met {
+            return Ok(landed);
+        }
         let intent = started.events.map(|(first, _)| first).ok_or(Refusal::NotFound)?;
         if started.repeated {
-            return Ok(how_it_stands(&self.vault.views(), connection, intent));
+            return self.how_it_ended(connection, intent).await;
         }
         // Kept before the call, so that nothing but the log itself can keep its result from being recorded.
         let (kept, outcome) = match self.vault.keep(principal.tenant, SECRETS).await {
@@ -223,7 +257,7 @@ impl Exchanges {
                     (What::Code { flow, code }, Some(pending)) => Some(OfCode { code, flow: *flow, here: pending.here }),
                     _ => None,
                 };
-                (kept, self.call(&started.views, connection, of_code).await)
+                (kept, self.call(&started.views, connection, intent, of_code).await)
             }
             Err(error) => {
                 tracing::error!(%error, "nothing could be kept for the result of an exchange");
@@ -255,7 +289,7 @@ impl Exchanges {
         let mut kept = kept;
         loop {
             match self.vault.record(command, kept, &decide).await {
-                Err(VaultError::Submit(error @ (SubmitError::Busy | SubmitError::Unavailable(_) | SubmitError::ClockLeapt))) => {
+                Err(error) if error.is_read_only() || matches!(error, VaultError::Submit(SubmitError::Busy)) => {
                     tracing::error!(%error, "the result of an exchange waits to be recorded");
                     tokio::time::sleep(PAUSE).await;
                     kept = Kept::nothing();
@@ -264,48 +298,26 @@ impl Exchanges {
             }
         }
     }
-
-    /// An exchange that stands open and that no task of this process flies: its result is lost. Called only by the connection's own flight.
-    async fn end_orphan(&self, connection: StreamId) -> Result<(), VaultError> {
-        let views = self.vault.views();
-        let Some(entry) = views.thing(connection) else { return Ok(()) };
-        let AnyState::Connection(connection::State::Live(live)) = &entry.state else { return Ok(()) };
-        match &live.flight {
-            Some(flight) => self.lost(connection, entry.tenant, flight.intent).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn lost(&self, connection: StreamId, tenant: TenantId, intent: Position) -> Result<(), VaultError> {
-        let principal = Principal::vault(tenant);
-        let meta = Meta { rule: Some("restart".into()), ..Meta::default() };
-        let command = Command { principal: &principal, meta, idempotency: None };
-        let cause = "the server ended before the answer was recorded: the outcome is unknown";
-        let lost = || Order::FinishExchange { intent, outcome: Outcome::Lost { cause: cause.into() }, confirm: None };
-        let decide = |given: &crate::vault::Given<'_>| plans::on_connection(given, connection, lost());
-        self.vault.execute(&command, decide).await.map(drop)
-    }
 }
 
 /// The authorization that a code is for, while it is open.
-fn pending(views: &Views, connection: StreamId, what: &What) -> Option<connection::Flow> {
+fn pending(views: &Views, connection: StreamId, what: &What) -> Option<Flow> {
     let What::Code { flow, .. } = what else { return None };
-    let AnyState::Connection(connection::State::Live(live)) = &views.thing(connection)?.state else { return None };
-    live.pending(*flow).map(|pending| pending.flow.clone())
+    found(views, connection)?.1.pending(*flow).map(|pending| pending.flow.clone())
+}
+
+/// What came of a renewal since the caller looked.
+fn since(views: &Views, connection: StreamId, what: &What) -> Option<Landed> {
+    let (What::RenewSince(since), Some((_, live, _))) = (what, found(views, connection)) else { return None };
+    if live.access.as_ref().map(|access| access.secret.position) != since.access {
+        return live.access.is_some().then_some(Landed::Stored { confirm: None });
+    }
+    let failure = live.failure.as_ref().filter(|failure| Some(failure.at) != since.failed)?;
+    Some(Landed::Failed { cause: failure.cause.clone(), status: failure.status })
 }
 
 fn finish(intent: Position, outcome: &Outcome, confirm: Option<Confirm>) -> Order {
     Order::FinishExchange { intent, outcome: again(outcome), confirm }
-}
-
-/// What became of an exchange that was asked for before, under the same idempotency key.
-fn how_it_stands(views: &Views, connection: StreamId, intent: Position) -> Landed {
-    let stored = Landed::Stored { confirm: None };
-    let Some(AnyState::Connection(connection::State::Live(live))) = views.thing(connection).map(|entry| &entry.state) else { return stored };
-    if live.flight.as_ref().is_some_and(|flight| flight.intent == intent) {
-        return Landed::Failed { cause: "no result of the exchange is recorded; the outcome is unknown".into(), status: None };
-    }
-    live.failure.as_ref().map_or(stored, |failure| Landed::Failed { cause: failure.cause.clone(), status: failure.status })
 }
 
 /// The same outcome for another try.

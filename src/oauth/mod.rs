@@ -6,12 +6,13 @@ mod authorize;
 mod call;
 mod exchange;
 mod hosts;
+mod lost;
 mod request;
 mod revoke;
 
 pub use access::{NoCredentials, Usable};
 pub use answer::read_answer;
 pub use authorize::{Asked, Begin, Begun, authorize_url};
-pub use exchange::{Exchanges, Landed, Wanted, What};
+pub use exchange::{Exchanges, Landed, Since, Wanted, What};
 pub use hosts::{Bearing, Hosts};
 pub use request::{Grant, Settings, TokenRequest, fill, token_request};

@@ -135,6 +135,12 @@ impl Vault {
         self.clock.now()
     }
 
+    /// Time that only goes on, whatever happens to the clock on the wall: for waits, and not for dates.
+    #[must_use]
+    pub fn steady(&self) -> Moment {
+        Moment::from_millis(i64::try_from(self.clock.steady_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Why the vault takes no commands, as far as the latest one tells; `None` when it does.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
