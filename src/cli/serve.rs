@@ -123,13 +123,13 @@ impl Serve {
         let refresher = tokio::spawn(Refresher::new(Arc::clone(&vault), Arc::clone(&exchanges)).run(stopped.clone()));
         let delivery = tokio::spawn(Arc::clone(&webhooks).run(stopped.clone()));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), webhooks, settings }), listening, stopped).await;
-        // In this order: a result that still comes is recorded, and the last snapshot holds it.
+        // In this order: nothing new begins, a result that still comes is recorded, and the last snapshot holds it.
+        refresher.await?;
+        delivery.await?;
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {
             tracing::warn!("an exchange could not be recorded; the next start says that its outcome is unknown");
         }
-        refresher.await?;
-        delivery.await?;
         settle.send_replace(true);
         jobs.await?;
         vault.shutdown().await;

@@ -22,8 +22,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 32;
 /// While the vault takes no writes, nothing begins for so many seconds.
 const PAUSE: i64 = 5;
-/// So many due connections of one service are looked at each time, beyond those that may begin.
+/// So many due connections of one service are looked at each time. Where none of them may begin, the next look goes on behind them.
 const SLACK: usize = 64;
+/// A connection that was looked at in vain is left alone for so many seconds.
+const PARKED: i64 = 60;
 
 /// A background exchange that ended.
 struct Ended {
@@ -36,11 +38,16 @@ struct Ended {
 pub struct Refresher {
     vault: Arc<Vault>,
     exchanges: Arc<Exchanges>,
+    /// Waits are told by the steady clock: a wall clock that leaps must not end them, nor make them last.
     hosts: Hosts,
     active: HashSet<StreamId>,
     /// Connections that were looked at in vain: not before then.
     parked: HashMap<StreamId, Moment>,
     paused_until: Option<Moment>,
+    /// The service that began an exchange last: the next look begins behind it, so that each has its turn.
+    last: String,
+    /// Where the look at a service ended early.
+    looked: HashMap<String, (Moment, StreamId)>,
     ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
 
@@ -49,7 +56,17 @@ impl Refresher {
     #[must_use]
     pub fn new(vault: Arc<Vault>, exchanges: Arc<Exchanges>) -> Self {
         let ends = mpsc::unbounded_channel();
-        Self { vault, exchanges, hosts: Hosts::default(), active: HashSet::new(), parked: HashMap::new(), paused_until: None, ends }
+        Self {
+            vault,
+            exchanges,
+            hosts: Hosts::default(),
+            active: HashSet::new(),
+            parked: HashMap::new(),
+            paused_until: None,
+            last: String::new(),
+            looked: HashMap::new(),
+            ends,
+        }
     }
 
     /// Runs until `stop` becomes true. Exchanges under way go on: whoever ends the server waits for them.
@@ -77,25 +94,33 @@ impl Refresher {
             self.note(ended);
         }
         let views = self.vault.views();
-        let now = self.vault.time(&views);
-        if views.is_held() || self.paused_until.is_some_and(|until| until > now) {
+        let (now, steady) = (self.vault.time(&views), self.vault.steady());
+        if views.is_held() || self.paused_until.is_some_and(|until| until > steady) {
             return 0;
         }
-        self.parked.retain(|_, until| *until > now);
+        if let Err(error) = self.exchanges.sweep_left().await {
+            self.pause(&error);
+            return 0;
+        }
+        self.parked.retain(|_, until| *until > steady);
+        let is_due = |waiting: &mut dyn Iterator<Item = (Moment, StreamId)>| waiting.next().is_some_and(|(at, _)| at <= now);
+        let mut services: Vec<String> = views.renewals().filter_map(|(service, mut waiting)| is_due(&mut waiting).then(|| service.to_owned())).collect();
+        let turn = services.partition_point(|service| *service <= self.last);
+        services.rotate_left(turn);
         let mut begun = 0;
-        for (service, waiting) in views.renewals() {
+        for service in services {
             if self.active.len() >= AT_ONCE {
                 break;
             }
-            // Nothing of a tenant that has switched the service off: it is as if that were not due, and no failure.
-            let mut off = HashMap::new();
-            let waiting = waiting.filter(|(_, id)| {
-                let Some(tenant) = views.thing(*id).map(|entry| entry.tenant) else { return false };
-                !*off.entry(tenant).or_insert_with(|| is_off(&views, tenant, service))
-            });
-            begun += self.of_service(&views, waiting, now).await;
+            begun += self.of_service(&views, service, now).await;
         }
         begun
+    }
+
+    /// How many exchanges of its own are under way.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.len()
     }
 
     /// Waits until everything that began has ended.
@@ -106,10 +131,14 @@ impl Refresher {
         }
     }
 
-    async fn of_service(&mut self, views: &Views, waiting: impl Iterator<Item = (Moment, StreamId)>, now: Moment) -> usize {
-        let (mut begun, mut looked) = (0, 0);
-        for (at, id) in waiting {
-            if at > now || self.active.len() >= AT_ONCE || looked >= SLACK {
+    async fn of_service(&mut self, views: &Views, service: String, now: Moment) -> usize {
+        let (mut begun, mut looked, mut ended_at, mut off) = (0, 0, None, HashMap::new());
+        for (at, id) in views.renewals_after(&service, self.looked.remove(&service)) {
+            if at > now || self.active.len() >= AT_ONCE {
+                break;
+            }
+            if looked >= SLACK {
+                ended_at = Some((at, id));
                 break;
             }
             if self.active.contains(&id) || self.parked.contains_key(&id) {
@@ -117,14 +146,22 @@ impl Refresher {
             }
             looked += 1;
             let Some(found) = find(views, id) else { continue };
+            // Nothing of a tenant that has switched the service off: it is as if that were not due, and no failure.
+            if *off.entry(found.tenant).or_insert_with(|| is_off(views, found.tenant, &service)) {
+                continue;
+            }
             match found.due {
-                Due::Drop => begun += usize::from(self.drop_refused(id, found.tenant, now).await),
-                Due::Renewal if self.hosts.room(&found.host, now) == 0 => {}
+                Due::Drop => begun += usize::from(self.drop_refused(id, found.tenant).await),
+                Due::Renewal if self.hosts.room(&found.host, self.vault.steady()) == 0 => {}
                 Due::Renewal => {
                     self.begin(id, found.tenant, found.host);
+                    self.last.clone_from(&service);
                     begun += 1;
                 }
             }
+        }
+        if let Some(ended_at) = ended_at {
+            self.looked.insert(service, ended_at);
         }
         begun
     }
@@ -144,30 +181,54 @@ impl Refresher {
     fn note(&mut self, ended: Ended) {
         let Ended { connection, host, landed } = ended;
         self.active.remove(&connection);
-        let views = self.vault.views();
-        let now = self.vault.time(&views);
-        let bearing = match &landed {
-            Landed::Stored { .. } => Bearing::Well,
-            Landed::Failed { .. } => live(&views, connection)
-                .and_then(|live| live.failure.as_deref())
-                .map_or(Bearing::Well, |failure| if failure.passing { Bearing::Badly(failure.retry_at) } else { Bearing::Well }),
-            Landed::Vault(_) => Bearing::Unasked,
-        };
-        self.hosts.end(&host, now, bearing);
+        let bearing = self.bearing(connection, &landed);
+        self.hosts.end(&host, self.vault.steady(), bearing);
         let Landed::Vault(error) = landed else { return };
         match &*error {
-            VaultError::Refused(refusal) => self.refused(&views, connection, refusal.to_string(), now),
+            VaultError::Refused(refusal) => self.refused(connection, refusal.to_string()),
+            error if error.is_read_only() || matches!(error, VaultError::Submit(_)) => self.pause(error),
             error => {
-                tracing::warn!(%error, "a connection could not be renewed: the vault takes no writes for now");
-                self.paused_until = Some(now.plus_seconds(PAUSE));
+                tracing::warn!(%error, "a connection could not be renewed");
+                self.park(connection);
             }
         }
     }
 
+    /// Nothing begins for a while.
+    fn pause(&mut self, error: &VaultError) {
+        tracing::warn!(%error, "nothing is renewed: the vault takes no writes for now");
+        self.paused_until = Some(self.vault.steady().plus_seconds(PAUSE));
+    }
+
+    fn park(&mut self, connection: StreamId) {
+        self.parked.insert(connection, self.vault.steady().plus_seconds(PARKED));
+    }
+
+    /// What an exchange tells of its host. What it asked for is counted from the wall clock's now.
+    fn bearing(&self, connection: StreamId, landed: &Landed) -> Bearing {
+        let (cause, status) = match landed {
+            Landed::Stored { .. } => return Bearing::Well,
+            Landed::Vault(_) => return Bearing::Unasked,
+            Landed::Failed { cause, status } => (cause, status),
+        };
+        let views = self.vault.views();
+        let failure = live(&views, connection).and_then(|live| live.failure.as_deref()).filter(|failure| failure.cause == *cause);
+        let asked = failure.and_then(|failure| failure.retry_at).map(|at| {
+            let millis = at.millis() - self.vault.time(&views).millis();
+            self.vault.steady().plus_seconds(millis / 1000 + 1)
+        });
+        match status {
+            Some(429 | 500..=599) => Bearing::Badly(asked),
+            Some(_) => Bearing::Well,
+            None if failure.is_some_and(|failure| failure.passing) => Bearing::Badly(asked),
+            None => Bearing::Unasked,
+        }
+    }
+
     /// A rule says no, though the exchange is due. That is recorded like a failure, so that it is seen, and not tried all the time.
-    fn refused(&mut self, views: &Views, connection: StreamId, cause: String, now: Moment) {
-        self.parked.insert(connection, now.plus_seconds(60));
-        let Some(tenant) = views.thing(connection).map(|entry| entry.tenant) else { return };
+    fn refused(&mut self, connection: StreamId, cause: String) {
+        self.park(connection);
+        let Some(tenant) = self.vault.views().thing(connection).map(|entry| entry.tenant) else { return };
         let vault = Arc::clone(&self.vault);
         tokio::spawn(async move {
             let principal = Principal::vault(tenant);
@@ -179,14 +240,14 @@ impl Refresher {
         });
     }
 
-    async fn drop_refused(&mut self, connection: StreamId, tenant: TenantId, now: Moment) -> bool {
+    async fn drop_refused(&mut self, connection: StreamId, tenant: TenantId) -> bool {
         let principal = Principal::vault(tenant);
         let command = Command { principal: &principal, meta: meta(), idempotency: None };
         match self.vault.execute(&command, |given| plans::on_connection(given, connection, Order::Drop)).await {
             Ok(_) => true,
             Err(error) => {
                 tracing::warn!(%error, "tokens that their service refuses could not be removed");
-                self.parked.insert(connection, now.plus_seconds(60));
+                self.park(connection);
                 false
             }
         }

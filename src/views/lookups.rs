@@ -1,5 +1,6 @@
 //! What can be asked of the views.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{ConsumerName, Due, Entry, Views};
@@ -285,6 +286,12 @@ impl Views {
     /// Services, as `api+service`, that have connections which are or will be due by themselves: each with those, soonest first.
     pub fn renewals(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (Moment, StreamId)> + '_)> {
         self.due.iter().map(|(service, waiting)| (service.as_str(), waiting.iter().copied()))
+    }
+
+    /// Those of one service, from a place on; from the first without one.
+    pub fn renewals_after(&self, service: &str, from: Option<(Moment, StreamId)>) -> impl Iterator<Item = (Moment, StreamId)> + '_ {
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        self.due.get(service).into_iter().flat_map(move |waiting| waiting.range((from, Bound::Unbounded)).copied())
     }
 
     /// Secrets whose keys are due to die at `now`, oldest first.
