@@ -16,7 +16,7 @@ use crate::vault_bench::{TENANT, VaultBench, settings};
 pub const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 
 /// A service that gives tokens for a client's id and secret.
-fn connector(token_url: String) -> Connector {
+pub fn connector(token_url: String) -> Connector {
     let field = |id: &str, sensitive| FormField {
         id: id.into(),
         label: id.into(),
@@ -92,9 +92,13 @@ impl Bench {
         self.vault.execute(&command, decide).await.unwrap();
     }
 
-    /// Gives the service another token endpoint.
-    pub async fn point_at(&self, token_url: String) {
-        let connector = connector(token_url);
+    /// Gives the service another token endpoint, and the grant by which what is wanted begins.
+    pub async fn point_at(&self, token_url: String, what: &What) {
+        let mut connector = connector(token_url);
+        if let (What::Renew, Some(oauth)) = (what, &mut connector.oauth) {
+            oauth.grant = GrantType::AuthorizationCode;
+            oauth.authorize_url = Some("https://example.com/authorize".to_owned());
+        }
         self.execute(|given| plans::put_connector(given, TENANT, connector.clone())).await;
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use keyledger::credentials::connection::{Changes, Phase, Tokens};
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::kernel::{MAX_SECRET, Secret};
-use keyledger::oauth::{Exchanges, Landed};
+use keyledger::oauth::{Exchanges, Landed, Wanted, What};
 use keyledger::vault::plans;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -43,28 +43,31 @@ fn door(whole: Duration) -> Egress {
     Egress::new(policy, Limits { whole, ..Limits::default() })
 }
 
-/// Plays each case against one connection, which had tokens before and gets new ones after.
+/// Plays each case against one connection, which had tokens before and gets new ones after: by the client's own grant, and by the refresh token.
 async fn play(whole: Duration, cases: impl IntoIterator<Item = Case>) {
     // It looks like an error code, so that only a comparison can tell that it is none.
     let bench = Bench::with_secret(String::new(), LOOPBACK, "canary_secret").await;
     let hurried = Arc::new(Exchanges::new(Arc::clone(&bench.vault), door(whole), "http://127.0.0.1".to_owned()));
-    for (name, behaviour, end) in cases {
+    for (case, what) in cases.into_iter().flat_map(|case| [(case.clone(), What::Begin), (case, What::Renew)]) {
+        let (name, behaviour, end) = case;
+        let wanted = Wanted { what: what.clone(), ..bench.wanted.clone() };
         let url = start(behaviour).await;
-        bench.point_at(url).await;
+        bench.point_at(url, &what).await;
         let held = || Tokens { access: Some(Secret::from("held-access")), refresh: Some(Secret::from("held-refresh")), ..Tokens::default() };
         let key = keyledger::credentials::connection::Key { service_id: "local".into(), ..key("c", "local") };
         bench.execute(|given| plans::import(given, TENANT, &key, held(), Changes::default())).await;
         let before = bench.live();
         let began = Instant::now();
-        let landed = hurried.exchange(bench.wanted.clone()).await;
+        let landed = hurried.exchange(wanted.clone()).await;
         assert!(began.elapsed() < whole + Duration::from_secs(15), "{name}: {:?}", began.elapsed());
         holds(&bench, name, &landed, end).await;
         let after = bench.live();
         assert_eq!((&after.settings, &after.sealed, after.flight, after.phase), (&before.settings, &before.sealed, None, Phase::Callable), "{name}");
         // The next call is answered as it should be.
-        let next = bench.exchange().await;
+        let next = bench.exchanges.exchange(wanted).await;
         assert!(matches!(next, Landed::Stored { .. }), "{name}: {next:?}");
         assert_eq!((bench.shown("access_token").await.as_str(), bench.live().failure), ("good-token", None), "{name}");
+        assert_eq!(bench.shown("refresh_token").await, "held-refresh", "{name}");
     }
 }
 
@@ -135,6 +138,9 @@ async fn floods_are_dammed() {
         ("empty lines without end", Play::Endless(Vec::new(), b"\r\n".repeat(1000)), BROKEN),
         ("a gzip bomb's beginning", raw(http("200 OK", "content-encoding: gzip\r\n", gzip(TOKEN.as_bytes()))), NO_OBJECT),
         ("gzip as transfer encoding", raw([format!("{HEAD}transfer-encoding: gzip\r\n\r\n").into_bytes(), gzip(TOKEN.as_bytes())].concat()), NO_OBJECT),
+        ("a token of 1 MB", raw(http("200 OK", "", json!({"access_token": "x".repeat(1 << 20)}).to_string())), TOO_LARGE),
+        ("a scope of 1 MB", raw(http("200 OK", "", json!({"access_token": "canary", "scope": "x".repeat(1 << 20)}).to_string())), TOO_LARGE),
+        ("100,000 members", raw(http("200 OK", "", format!("{{{}\"access_token\":1}}", "\"a\":1,".repeat(30_000)))), BAD_ACCESS),
         ("100,000 brackets", raw(http("200 OK", "", format!("{{\"access_token\":{}", "[".repeat(100_000)))), NO_OBJECT),
     ];
     play(PATIENT, cases).await;
@@ -145,6 +151,10 @@ async fn those_that_break_off_or_speak_no_http_leave_the_outcome_unknown() {
     let cases = [
         ("a reset after the request", Play::Reset, BROKEN),
         ("nothing", raw(""), BROKEN),
+        ("100 Continue alone", raw("HTTP/1.1 100 Continue\r\n\r\n"), BROKEN),
+        ("a close instead of a body", raw("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 31\r\n\r\n"), BROKEN),
+        ("the preface of HTTP/2", raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), BROKEN),
+        ("half an answer, and a reset", Play::BytesAndReset(http("200 OK", "", TOKEN)[..50].to_vec()), BROKEN),
         ("half an answer", raw(&http("200 OK", "", TOKEN)[..50]), BROKEN),
         ("a length beyond the body", raw(format!("{HEAD}content-length: 40\r\n\r\n{TOKEN}")), BROKEN),
         ("two lengths", raw(format!("{HEAD}content-length: 31\r\ncontent-length: 5\r\n\r\n{TOKEN}")), BROKEN),
@@ -169,6 +179,8 @@ async fn odd_framing_that_is_whole_is_read() {
     let good = |status: &str| http(status, "", TOKEN);
     let stored = End::Stored("canary-token", None);
     let cases = [
+        ("a close and no length", raw(format!("{HEAD}connection: close\r\n\r\n{TOKEN}")), stored),
+        ("a close and nothing", raw(format!("{HEAD}connection: close\r\n\r\n")), NO_OBJECT),
         ("HTTP/1.0 until its end", raw(format!("HTTP/1.0 200 OK\r\n\r\n{TOKEN}")), stored),
         ("a token cut off where nothing tells its length", raw(format!("HTTP/1.0 200 OK\r\n\r\n{}", &TOKEN[..20])), NO_OBJECT),
         ("100 Continue first", raw([b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), good("200 OK")].concat()), stored),
@@ -203,6 +215,14 @@ async fn a_body_that_is_no_answer_is_a_failure() {
         ("a token with a space", token("canary canary"), BAD_ACCESS),
         ("a token beyond ASCII", token("canäry"), BAD_ACCESS),
         ("a token one byte too long", token(&"x".repeat(MAX_SECRET + 1)), BAD_ACCESS),
+        ("a refresh token alone", ok("{\"refresh_token\":\"canary\"}"), End::Failed("the service answered 200 without an access_token", 200)),
+        ("a list for a token", ok("{\"access_token\":[\"canary\"]}"), BAD_ACCESS),
+        ("a list for a refresh token", with(json!(["canary"])), BAD_REFRESH),
+        ("a number that is none", ok("{\"access_token\":\"canary\",\"expires_in\":NaN}"), NO_OBJECT),
+        ("something behind the object", ok(&format!("{TOKEN} canary")), NO_OBJECT),
+        ("half an object", ok(&TOKEN[..20]), NO_OBJECT),
+        ("an object that is no UTF-8 in its names", raw(http("200 OK", "", b"{\"\xc3\x28\":1,\"access_token\":\"canary\"}")), NO_OBJECT),
+        ("an object in an object", ok("{\"data\":{\"access_token\":\"canary\"}}"), End::Failed("the service answered 200 without an access_token", 200)),
         ("a number for a token", ok("{\"access_token\":4711}"), BAD_ACCESS),
         ("an object for a refresh token", with(json!({"canary": 1})), BAD_REFRESH),
         ("a refresh token that ends a header", with(json!("canary\n")), BAD_REFRESH),
@@ -214,6 +234,8 @@ async fn a_body_that_is_no_answer_is_a_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_beside_a_token_is_believed_within_reason() {
     let lives = |expires_in: &str| raw(http("200 OK", "", format!("{{\"access_token\":\"new-access\",\"expires_in\":{expires_in}}}")));
+    let beside = |members: &str| raw(http("200 OK", "", format!("{{\"access_token\":\"new-access\",{members}}}")));
+    let bytewise: String = "{\"access_token\":\"new-access\"}".chars().map(|c| format!("1\r\n{c}\r\n")).chain(["0\r\n\r\n".to_owned()]).collect();
     let forever = End::Stored("new-access", None);
     let twice = "{\"access_token\":\"canary-first\",\"expires_in\":1,\"access_token\":\"new-access\",\"expires_in\":60}";
     let scope = json!({"access_token": "new-access", "scope": "x".repeat(5000), "token_type": ["canary"]}).to_string();
@@ -228,6 +250,19 @@ async fn what_stands_beside_a_token_is_believed_within_reason() {
         ("each member twice: the last one counts", raw(http("200 OK", "", twice)), End::Stored("new-access", Some(60))),
         ("an endless scope", raw(http("200 OK", "", scope)), forever),
         ("201", raw(http("201 Created", "", "{\"access_token\":\"new-access\"}")), forever),
+        ("a lifetime with a fraction", lives("3599.97"), End::Stored("new-access", Some(3599))),
+        ("a lifetime in exponents", lives("6e1"), End::Stored("new-access", Some(60))),
+        ("a lifetime that is nothing", lives("null"), forever),
+        ("a lifetime that is true", lives("true"), forever),
+        ("a lifetime that is not a number", lives("\"NaN\""), forever),
+        ("a lifetime without end", lives("\"inf\""), forever),
+        ("another sort of token", beside("\"token_type\":\"mac\",\"mac_key\":\"canary\""), forever),
+        ("the refresh token that was given", beside("\"refresh_token\":\"held-refresh\""), forever),
+        ("an empty refresh token", beside("\"refresh_token\":\"\""), forever),
+        ("null for a refresh token", beside("\"refresh_token\":null"), forever),
+        ("an error beside a token", beside("\"error\":\"canary_error\""), forever),
+        ("a scope that is a list", beside("\"scope\":[\"canary\"]"), forever),
+        ("a body of chunks of one byte", raw(chunked(&bytewise)), forever),
     ];
     play(PATIENT, cases).await;
 }
@@ -251,6 +286,7 @@ async fn refusals_are_told_without_what_they_say() {
         ("the client's secret as a code, with 200", raw(http("200 OK", "", secret)), End::Failed("the service answered 200 without an access_token", 200)),
         ("418", raw(http("418 Teapot", "", "canary")), End::Failed("the service answered 418", 418)),
         ("429 for ever", raw(http("429 Slow", "retry-after: 99999999999999999999\r\n", "")), End::Passing("the service answered 429", 429)),
+        ("503 for ever", raw(http("503 Slow", "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", "")), End::Passing("the service answered 503", 503)),
         ("500 with a secret", raw(http("500 Oops", "x-canary: y\r\n", "canary_secret")), End::Passing("the service answered 500", 500)),
         ("503 with a code", raw(http("503 Oops", "", "{\"error\":\"canary\"}")), End::Passing("the service answered 503", 503)),
         ("101", raw("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), End::Failed("the service answered 101", 101)),
@@ -265,13 +301,17 @@ async fn redirects_lead_nowhere() {
     let near = format!("location: http://{}/token\r\n", elsewhere.local_addr().unwrap());
     let metadata = "location: http://169.254.169.254/latest/meta-data/iam/security-credentials/\r\n";
     let told = |status| match status {
+        301 => End::Failed("the service answered 301: redirects are not followed", 301),
         302 => End::Failed("the service answered 302: redirects are not followed", 302),
-        _ => End::Failed("the service answered 307: redirects are not followed", 307),
+        307 => End::Failed("the service answered 307: redirects are not followed", 307),
+        _ => End::Failed("the service answered 308: redirects are not followed", 308),
     };
     let cases = [
         ("302", raw(http("302 Found", &near, TOKEN)), told(302)),
         ("307, which would repeat the secrets", raw(http("307 Go", &near, TOKEN)), told(307)),
         ("302 to a metadata service", raw(http("302 Found", metadata, "")), told(302)),
+        ("301 to a metadata service", raw(http("301 Moved", metadata, TOKEN)), told(301)),
+        ("308 to a metadata service", raw(http("308 Go", metadata, TOKEN)), told(308)),
         ("307 to a metadata service", raw(http("307 Go", metadata, "")), told(307)),
         ("a refresh header", raw(http("200 OK", &format!("refresh: 0; {near}"), "")), NO_OBJECT),
     ];

@@ -10,9 +10,12 @@ pub const GOOD: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 49\r\n\r\n{\"access_token\": \"good-token\", \"expires_in\": 60 }";
 
 /// What the first call is answered with, once its request was read.
+#[derive(Clone)]
 pub enum Play {
     /// These bytes; then the connection is closed.
     Bytes(Vec<u8>),
+    /// These bytes; then the connection is reset.
+    BytesAndReset(Vec<u8>),
     /// These bytes; then nothing, until the caller goes away.
     Hold(Vec<u8>),
     /// These bytes; then those, again and again, as fast as they are taken.
@@ -58,6 +61,10 @@ async fn act(mut stream: TcpStream, play: Play) {
         Play::Bytes(bytes) => {
             drop(stream.write_all(&bytes).await);
             drop(stream.shutdown().await);
+        }
+        Play::BytesAndReset(bytes) => {
+            drop(stream.write_all(&bytes).await);
+            stream.set_zero_linger().unwrap();
         }
         Play::Hold(bytes) => {
             drop(stream.write_all(&bytes).await);
