@@ -65,9 +65,9 @@ pub(super) fn made(key: Key, consumer: StreamId, phase: Phase, grant: Option<Gra
 fn apply(live: &mut Connection, header: &Header, event: Event) {
     match event {
         Event::Updated(written) => write(live, header, written),
-        Event::Imported { written, issued_at: _, expires_at } => {
+        Event::Imported { written, issued_at, expires_at } => {
             write(live, header, written);
-            take_tokens(live, header, expires_at, true);
+            take_tokens(live, header, expires_at, issued_at.is_none() || expires_at.is_none());
         }
         Event::AuthorizationBegun(flow) => {
             let pending = &mut extra(live).pending;

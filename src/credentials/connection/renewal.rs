@@ -59,6 +59,9 @@ fn renewal(stream: StreamId, live: &Connection) -> Option<Moment> {
         // A refresh token alone was imported: it waits for its first exchange.
         return Some(live.updated_at);
     };
+    if access.imported && live.refresh.is_some() {
+        return Some(access.since);
+    }
     match access.expires_at {
         Some(end) => {
             let seconds = (end.millis() - access.since.millis()).max(0) / 1000;
@@ -67,8 +70,6 @@ fn renewal(stream: StreamId, live: &Connection) -> Option<Moment> {
             let early = lead + spread(stream, access.since, lead / 2);
             Some(end.plus_seconds(-early).max(access.since.plus_seconds(AT_MOST_EVERY)))
         }
-        // It came from elsewhere and nobody knows how old it is.
-        None if access.imported && live.refresh.is_some() => Some(access.since),
         // The service told no end: it lives until the service refuses it.
         None => None,
     }

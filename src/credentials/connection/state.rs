@@ -59,7 +59,7 @@ pub struct Access {
     pub since: Moment,
     /// When it ends, as far as is known.
     pub expires_at: Option<Moment>,
-    /// Whether it came from elsewhere.
+    /// Whether it came from elsewhere, and nobody knows how old it is or when it ends: it is renewed as soon as can be.
     pub imported: bool,
 }
 
