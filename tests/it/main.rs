@@ -91,6 +91,7 @@ mod served_vault;
 mod server;
 mod storm_bench;
 mod storm_callers;
+mod storm_crowd;
 mod storm_killed;
 mod storm_killed_server;
 mod storm_provider;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use keyledger::credentials::connection::{Changes, Command as Order, Connection, Key, State, Tokens};
 use keyledger::credentials::connector::GrantType;
@@ -9,10 +10,10 @@ use keyledger::credentials::{AnyEvent, AnyState, Meta};
 use keyledger::egress::{Egress, Limits, Policy};
 use keyledger::jobs::Refresher;
 use keyledger::kernel::*;
-use keyledger::keyring::{Mode, SqliteKeyring};
+use keyledger::keyring::{Keyring, KeyringError, Mode, Purpose, PurposeKey, SqliteKeyring};
 use keyledger::log::{AppendError, BoxFuture, EventLog, LogError, Options, SqliteLog};
 use keyledger::oauth::{Exchanges, Landed, Wanted, What};
-use keyledger::seal::Record;
+use keyledger::seal::{Key as SealKey, Record};
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Answer, Command, Given, Vault, VaultError, plans};
 use keyledger::views::Snapshot;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use crate::exchange_bench::{LOOPBACK, connector};
 use crate::fixed::FixedRandom;
 use crate::fixed_clock::FixedClock;
-use crate::storm_provider::refresh;
+use crate::storm_provider::{access, refresh};
 use crate::vault_bench::{Root, TENANT, VaultBench, settings};
 
 /// What the log does.
@@ -95,25 +96,65 @@ impl ToldLog {
     }
 }
 
+/// A keyring whose disk can be filled up: it gives no fresh keys then.
+pub struct ToldKeyring {
+    inner: SqliteKeyring,
+    pub full: AtomicBool,
+}
+
+impl Keyring for ToldKeyring {
+    fn vault(&self) -> VaultId {
+        self.inner.vault()
+    }
+
+    fn purpose(&self, tenant: TenantId, purpose: Purpose) -> Result<PurposeKey, KeyringError> {
+        self.inner.purpose(tenant, purpose)
+    }
+
+    fn admit(&self, tenant: TenantId, root: &SealKey) -> Result<(), KeyringError> {
+        self.inner.admit(tenant, root)
+    }
+
+    fn take(&self, tenant: TenantId) -> Result<(KeyId, SealKey), KeyringError> {
+        if self.full.load(Ordering::SeqCst) { Err(KeyringError::Io("no space left on device".into())) } else { self.inner.take(tenant) }
+    }
+
+    fn key(&self, tenant: TenantId, id: KeyId) -> Result<SealKey, KeyringError> {
+        self.inner.key(tenant, id)
+    }
+
+    fn destroy(&self, keys: &[KeyId]) -> Result<(), KeyringError> {
+        self.inner.destroy(keys)
+    }
+}
+
+/// What is left of a vault that has ended: its files, its clock, and who owns it.
+pub type Left = (tempfile::TempDir, Arc<FixedClock>, Principal, String);
+
 /// A vault, what exchanges its tokens, and what is told to its log.
 pub struct Storm {
     pub vault: Arc<Vault>,
     pub exchanges: Arc<Exchanges>,
     pub clock: Arc<FixedClock>,
     pub log: Arc<ToldLog>,
+    pub keyring: Arc<ToldKeyring>,
     pub owner: Principal,
+    pub token: String,
     pub folder: tempfile::TempDir,
     runs: u64,
 }
 
-async fn open(folder: &Path, clock: &Arc<FixedClock>, run: u64) -> (Arc<Vault>, Arc<Exchanges>, Arc<ToldLog>) {
+type Opened = (Arc<Vault>, Arc<Exchanges>, Arc<ToldLog>, Arc<ToldKeyring>);
+
+async fn open(folder: &Path, clock: &Arc<FixedClock>, run: u64) -> Opened {
     let random = Arc::new(FixedRandom::new(5000 + run));
-    let keyring = Arc::new(SqliteKeyring::open(folder, &Root, Mode::Serve, 1, random.clone()).unwrap().0);
+    let inner = SqliteKeyring::open(folder, &Root, Mode::Serve, 1, random.clone()).unwrap().0;
+    let keyring = Arc::new(ToldKeyring { inner, full: AtomicBool::new(false) });
     let inner = SqliteLog::open(&folder.join("log.db"), Options::default()).unwrap();
     let log = Arc::new(ToldLog { inner, mode: watch::Sender::new(Doing::Works), hanging: watch::Sender::new(0) });
-    let vault = Arc::new(Vault::start(log.clone(), keyring, clock.clone(), random, Snapshot::default()).await.unwrap());
+    let vault = Arc::new(Vault::start(log.clone(), keyring.clone(), clock.clone(), random, Snapshot::default()).await.unwrap());
     let exchanges = exchanges(&vault, Limits::default());
-    (vault, exchanges, log)
+    (vault, exchanges, log, keyring)
 }
 
 pub fn exchanges(vault: &Arc<Vault>, limits: Limits) -> Arc<Exchanges> {
@@ -125,34 +166,42 @@ pub fn key(service: &str, consumer: &str) -> Key {
     Key { app: "app".into(), consumer: consumer.into(), unified_api: "crm".into(), service_id: service.into() }
 }
 
+/// An access token and a refresh token.
+type GivenTokens<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// The settings of each connection.
+fn entered() -> Changes {
+    settings(&[("client_id", "test-client".into()), ("client_secret", "canary-secret".into())])
+}
+
 impl Storm {
     pub async fn new() -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
-        let VaultBench { folder, vault, clock, keyring, owner, .. } = VaultBench::new().await;
+        let VaultBench { folder, vault, clock, keyring, owner, token, .. } = VaultBench::new().await;
         vault.shutdown().await;
         drop((vault, keyring));
-        let (vault, exchanges, log) = open(folder.path(), &clock, 0).await;
-        Self { vault, exchanges, clock, log, owner, folder, runs: 0 }
+        let (vault, exchanges, log, keyring) = open(folder.path(), &clock, 0).await;
+        Self { vault, exchanges, clock, log, keyring, owner, token, folder, runs: 0 }
     }
 
     /// Ends the vault in an orderly way and begins anew from its files.
     pub async fn restart(self) -> Self {
-        let Self { vault, exchanges, clock, log, owner, folder, runs } = self;
+        let Self { vault, exchanges, clock, log, keyring, owner, token, folder, runs } = self;
         vault.shutdown().await;
-        drop((vault, exchanges, log));
-        Self::reopen(folder, clock, owner, runs + 1).await
+        drop((vault, exchanges, log, keyring));
+        Self::reopen((folder, clock, owner, token), runs + 1).await
     }
 
     /// Lets go of a vault that hangs, without a farewell.
-    pub fn abandon(self) -> (tempfile::TempDir, Arc<FixedClock>, Principal, u64) {
-        (self.folder, self.clock, self.owner, self.runs)
+    pub fn abandon(self) -> (Left, u64) {
+        ((self.folder, self.clock, self.owner, self.token), self.runs)
     }
 
     /// A vault over files that another one has left as they are.
-    pub async fn reopen(folder: tempfile::TempDir, clock: Arc<FixedClock>, owner: Principal, runs: u64) -> Self {
-        let (vault, exchanges, log) = open(folder.path(), &clock, runs).await;
+    pub async fn reopen((folder, clock, owner, token): Left, runs: u64) -> Self {
+        let (vault, exchanges, log, keyring) = open(folder.path(), &clock, runs).await;
         exchanges.sweep().await.unwrap();
-        Self { vault, exchanges, clock, log, owner, folder, runs }
+        Self { vault, exchanges, clock, log, keyring, owner, token, folder, runs }
     }
 
     pub async fn try_execute(&self, decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Result<Answer, VaultError> {
@@ -176,22 +225,25 @@ impl Storm {
 
     /// A connection with its settings and no token.
     pub async fn entered(&self, service: &str, consumer: &str) -> StreamId {
-        let changes = settings(&[("client_id", "test-client".into()), ("client_secret", "canary-secret".into())]);
-        let answer = self.execute(|given| plans::update(given, TENANT, &key(service, consumer), changes.clone())).await;
+        let answer = self.execute(|given| plans::update(given, TENANT, &key(service, consumer), entered())).await;
         answer.views.connection(TENANT, &key(service, consumer)).unwrap()
     }
 
     /// Takes tokens over: the first of the family that the consumer names, with so many seconds to live if that is known.
     pub async fn import(&self, service: &str, consumer: &str, lives: Option<i64>) -> StreamId {
-        let id = self.entered(service, consumer).await;
-        self.import_more(service, consumer, Some(&format!("at-{consumer}-0")), Some(&refresh(consumer, 0)), lives).await;
-        id
+        self.import_with(entered(), service, consumer, (Some(&access(consumer, 0)), Some(&refresh(consumer, 0))), lives).await
     }
 
     pub async fn import_more(&self, service: &str, consumer: &str, access: Option<&str>, refresh: Option<&str>, lives: Option<i64>) {
+        self.import_with(Changes::default(), service, consumer, (access, refresh), lives).await;
+    }
+
+    async fn import_with(&self, changes: Changes, service: &str, consumer: &str, (access, refresh): GivenTokens<'_>, lives: Option<i64>) -> StreamId {
         let expires_at = lives.map(|seconds| self.vault.now().plus_seconds(seconds));
-        let tokens = || Tokens { access: access.map(Secret::from), refresh: refresh.map(Secret::from), expires_at, ..Tokens::default() };
-        self.execute(|given| plans::import(given, TENANT, &key(service, consumer), tokens(), Changes::default())).await;
+        let issued_at = lives.map(|_| self.vault.now());
+        let tokens = || Tokens { access: access.map(Secret::from), refresh: refresh.map(Secret::from), issued_at, expires_at, ..Tokens::default() };
+        let answer = self.execute(|given| plans::import(given, TENANT, &key(service, consumer), tokens(), changes.clone())).await;
+        answer.views.connection(TENANT, &key(service, consumer)).unwrap()
     }
 
     pub async fn order(&self, id: StreamId, order: impl Fn() -> Order) -> Answer {

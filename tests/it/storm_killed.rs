@@ -56,7 +56,7 @@ impl Next {
 }
 
 /// Ends the vault again and again while an append hangs, and looks at what its files have become.
-fn rounds(count: usize, doing: Doing, grace: bool, look: impl AsyncFn(&Next, usize)) {
+fn rounds(count: usize, doing: Doing, grace: bool, look: &impl AsyncFn(&Next, usize)) {
     let services = runtime();
     let provider = services.block_on(Provider::start(Rules { grace, expires_in: Some(1_000_000), ..Rules::default() }));
     let mut run = runtime();
@@ -71,10 +71,10 @@ fn rounds(count: usize, doing: Doing, grace: bool, look: impl AsyncFn(&Next, usi
             storm.log.hanging.subscribe().wait_for(|hanging| *hanging == 1).await.unwrap();
             id
         });
-        let (folder, clock, owner, runs) = storm.abandon();
+        let (left, runs) = storm.abandon();
         run.shutdown_background();
         run = runtime();
-        storm = run.block_on(Storm::reopen(folder, clock, owner, runs + 1));
+        storm = run.block_on(Storm::reopen(left, runs + 1));
         let next = Next { storm, id, name, provider: provider.clone() };
         run.block_on(look(&next, provider.heard_now() - heard));
         storm = next.storm;
@@ -84,7 +84,7 @@ fn rounds(count: usize, doing: Doing, grace: bool, look: impl AsyncFn(&Next, usi
 
 #[test]
 fn before_the_intent_is_durable_nothing_was_called_and_the_next_run_renews() {
-    rounds(ROUNDS, Doing::HangsBefore("exchange_started"), false, async |next, heard| {
+    rounds(ROUNDS, Doing::HangsBefore("exchange_started"), false, &async |next, heard| {
         assert_eq!((heard, next.storm.live(next.id).failure, next.storm.live(next.id).flight), (0, None, None));
         next.heals().await;
     });
@@ -92,7 +92,7 @@ fn before_the_intent_is_durable_nothing_was_called_and_the_next_run_renews() {
 
 #[test]
 fn after_the_intent_and_before_the_call_the_outcome_is_unknown_and_the_old_token_works() {
-    rounds(ROUNDS, Doing::HangsAfter("exchange_started"), false, async |next, heard| {
+    rounds(ROUNDS, Doing::HangsAfter("exchange_started"), false, &async |next, heard| {
         assert_eq!(heard, 0);
         next.is_lost().await;
         next.heals().await;
@@ -101,7 +101,7 @@ fn after_the_intent_and_before_the_call_the_outcome_is_unknown_and_the_old_token
 
 #[test]
 fn before_the_result_is_durable_a_service_with_a_grace_gives_another_one() {
-    rounds(FEW, Doing::HangsBefore("exchanged"), true, async |next, heard| {
+    rounds(FEW, Doing::HangsBefore("exchanged"), true, &async |next, heard| {
         assert_eq!((heard, next.provider.rules.family(&next.name).current), (1, 1), "the service has rotated");
         next.is_lost().await;
         next.heals().await;
@@ -110,7 +110,7 @@ fn before_the_result_is_durable_a_service_with_a_grace_gives_another_one() {
 
 #[test]
 fn before_the_result_is_durable_a_service_without_a_grace_refuses_and_that_is_said() {
-    rounds(FEW, Doing::HangsBefore("exchanged"), false, async |next, heard| {
+    rounds(FEW, Doing::HangsBefore("exchanged"), false, &async |next, heard| {
         assert_eq!((heard, next.provider.rules.family(&next.name).current), (1, 1), "the service has rotated");
         next.is_lost().await;
         next.is_refused().await;
@@ -119,7 +119,7 @@ fn before_the_result_is_durable_a_service_without_a_grace_refuses_and_that_is_sa
 
 #[test]
 fn after_the_result_is_durable_the_new_token_is_there() {
-    rounds(FEW, Doing::HangsAfter("exchanged"), false, async |next, heard| {
+    rounds(FEW, Doing::HangsAfter("exchanged"), false, &async |next, heard| {
         let live = next.storm.live(next.id);
         assert_eq!((heard, live.failure, live.flight, next.storm.health(next.id)), (1, None, None, "ok"));
         assert_eq!(next.storm.tokens(next.id).await, (access(&next.name, 1), refresh(&next.name, 1)));

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use reqwest::blocking::Client;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 
 use crate::served::{Server, client, start_with};
@@ -125,16 +125,15 @@ impl Scene {
 
     /// Waits for the refresh of a fresh connection and kills the server at its point; then starts the next one.
     fn kill(&mut self, name: &str, at: At) {
-        let settings = json!({"client_id": "c", "client_secret": "canary-secret"});
-        let credentials = json!({"access_token": access(name, 0), "refresh_token": refresh(name, 0)});
-        let import = json!({"credentials": credentials, "settings": settings});
-        let (_, position) = self.call("POST", "/vault/connections/crm/local/import", name, Some(import));
+        let (_, position) = self.import(name);
         let (stream, body) = accept(&self.endpoint);
         match at {
             At::Asked => {}
             At::Rotated => drop(self.rules.answer(&body)),
             At::Answered => {
                 kill_process(self.pid(), Signal::STOP).unwrap();
+                // Until all of its threads stand still.
+                assert!(waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap().unwrap().1.stopped());
                 write(stream.try_clone().unwrap(), self.rules.answer(&body));
             }
             At::Stored => {
@@ -145,8 +144,20 @@ impl Scene {
         kill_process(self.pid(), Signal::KILL).unwrap();
         self.server.child.wait().unwrap();
         drop(stream);
+        self.start();
+    }
+
+    fn start(&mut self) {
         let token = self.server.token.clone();
         self.server = start_with(self.folder.path(), &token, OPEN);
+    }
+
+    /// A fresh connection, whose tokens are due at once.
+    fn import(&self, name: &str) -> (Value, u64) {
+        let settings = json!({"client_id": "c", "client_secret": "canary-secret"});
+        let credentials = json!({"access_token": access(name, 0), "refresh_token": refresh(name, 0)});
+        let import = json!({"credentials": credentials, "settings": settings});
+        self.call("POST", "/vault/connections/crm/local/import", name, Some(import))
     }
 
     /// What the next run says, and does by itself.
@@ -181,6 +192,25 @@ impl Scene {
         let expire_at = shown["credentials_expire_at"].as_i64().unwrap() - shown["last_refresh_failed_at"].as_i64().unwrap();
         assert_eq!(expire_at, 48 * 3600 * 1000);
     }
+}
+
+#[test]
+fn an_orderly_end_waits_for_the_answer() {
+    let mut scene = Scene::new(false);
+    let (_, position) = scene.import("f");
+    let (stream, body) = accept(&scene.endpoint);
+    kill_process(scene.pid(), Signal::TERM).unwrap();
+    // It takes no more callers by then, and waits for the service.
+    while std::net::TcpStream::connect(scene.server.base.trim_start_matches("http://")).is_ok() {
+        thread::yield_now();
+    }
+    assert!(scene.server.child.try_wait().unwrap().is_none());
+    write(stream, scene.rules.answer(&body));
+    assert!(scene.server.child.wait().unwrap().success());
+    scene.start();
+    let event = scene.ended(position);
+    assert_eq!(event["type"], "exchanged");
+    scene.holds("f", 1, &event["stream"]);
 }
 
 fn kills(points: [At; 2]) {

@@ -1,8 +1,8 @@
 //! Renewal ahead of time: spread, bounded for each host, patient with services that ask for it, and never in the way of what its owner wants.
 
-use keyledger::credentials::connection::{Changes, Command as Order, Phase};
+use keyledger::credentials::connection::{Changes, Command as Order, Phase, Tokens};
 use keyledger::credentials::connector::GrantType;
-use keyledger::kernel::{Json, Moment, StreamId};
+use keyledger::kernel::{Json, Moment, Secret, StreamId};
 use keyledger::oauth::{Landed, What};
 use keyledger::vault::plans;
 use serde_json::json;
@@ -49,16 +49,26 @@ async fn imports_that_tell_no_end_are_queued_and_others_wait() {
     let (storm, provider) = hourly().await;
     let unknown = storm.import("local", "unknown", None).await;
     let told = storm.import("local", "told", Some(3600)).await;
+    let half_told = storm.entered("local", "half").await;
+    // Seconds to live, but since when? It may have ended long ago.
+    let tokens = || Tokens {
+        access: Some(Secret::from("at-half-0")),
+        refresh: Some(Secret::from("rt-half-0")),
+        expires_at: Some(storm.vault.now().plus_seconds(3600)),
+        ..Tokens::default()
+    };
+    storm.execute(|given| plans::import(given, TENANT, &key("local", "half"), tokens(), Changes::default())).await;
     let only_refresh = storm.entered("local", "refresh").await;
     storm.import_more("local", "refresh", None, Some("rt-refresh-0"), None).await;
     let only_access = storm.entered("local", "access").await;
     storm.import_more("local", "access", Some("at-access-0"), None, None).await;
     let mut refresher = storm.refresher();
-    assert_eq!(storm.round(&mut refresher).await, 2);
+    assert_eq!(storm.round(&mut refresher).await, 3);
+    assert_eq!(storm.shown(half_told, "access_token").await, access("half", 1));
     assert_eq!((storm.shown(unknown, "access_token").await, storm.shown(only_refresh, "access_token").await), (access("unknown", 1), access("refresh", 1)));
     assert_eq!((storm.live(only_refresh).phase, storm.shown(told, "access_token").await), (Phase::Callable, access("told", 0)));
     assert_eq!(storm.shown(only_access, "access_token").await, access("access", 0));
-    assert_eq!((storm.round(&mut refresher).await, provider.heard_now()), (0, 2));
+    assert_eq!((storm.round(&mut refresher).await, provider.heard_now()), (0, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
