@@ -100,6 +100,8 @@ impl ToldLog {
 pub struct ToldKeyring {
     inner: SqliteKeyring,
     pub full: AtomicBool,
+    /// How often it gave none.
+    pub refused: watch::Sender<usize>,
 }
 
 impl Keyring for ToldKeyring {
@@ -116,7 +118,11 @@ impl Keyring for ToldKeyring {
     }
 
     fn take(&self, tenant: TenantId) -> Result<(KeyId, SealKey), KeyringError> {
-        if self.full.load(Ordering::SeqCst) { Err(KeyringError::Io("no space left on device".into())) } else { self.inner.take(tenant) }
+        if !self.full.load(Ordering::SeqCst) {
+            return self.inner.take(tenant);
+        }
+        self.refused.send_modify(|refused| *refused += 1);
+        Err(KeyringError::Io("no space left on device".into()))
     }
 
     fn key(&self, tenant: TenantId, id: KeyId) -> Result<SealKey, KeyringError> {
@@ -149,7 +155,7 @@ type Opened = (Arc<Vault>, Arc<Exchanges>, Arc<ToldLog>, Arc<ToldKeyring>);
 async fn open(folder: &Path, clock: &Arc<FixedClock>, run: u64) -> Opened {
     let random = Arc::new(FixedRandom::new(5000 + run));
     let inner = SqliteKeyring::open(folder, &Root, Mode::Serve, 1, random.clone()).unwrap().0;
-    let keyring = Arc::new(ToldKeyring { inner, full: AtomicBool::new(false) });
+    let keyring = Arc::new(ToldKeyring { inner, full: AtomicBool::new(false), refused: watch::Sender::new(0) });
     let inner = SqliteLog::open(&folder.join("log.db"), Options::default()).unwrap();
     let log = Arc::new(ToldLog { inner, mode: watch::Sender::new(Doing::Works), hanging: watch::Sender::new(0) });
     let vault = Arc::new(Vault::start(log.clone(), keyring.clone(), clock.clone(), random, Snapshot::default()).await.unwrap());
