@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::routing::post;
 use base64ct::{Base64, Encoding};
 use keyledger::credentials::application::Profile;
-use keyledger::egress::{Egress, Limits, Policy};
+use keyledger::egress::{Egress, Limits, Policy, StreamLimits};
 use keyledger::jobs::Webhooks;
 use keyledger::kernel::{Builtin, OsRandom, RoleRef, VaultId};
 use keyledger::keyring::{KeyringError, RootKeyProvider};
@@ -151,7 +151,12 @@ async fn ours(folder: &Path) -> (SocketAddr, [Asked; 2]) {
     let vault = Arc::new(opened.vault);
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), Arc::new(OsRandom), Box::new(|_| false)));
-    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(NoRoot) });
+    let settings = Arc::new(Settings {
+        access_token_seconds: ACCESS_TOKEN_SECONDS,
+        origins: Vec::new(),
+        stream_limits: StreamLimits::default(),
+        root_key: Box::new(NoRoot),
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);

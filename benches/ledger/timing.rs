@@ -12,7 +12,7 @@ use std::time::Instant;
 use keyledger::credentials::issued::{SecretId, Token, TokenType};
 use keyledger::credentials::user::Profile;
 use keyledger::credentials::{AnyEvent, Kind, Meta, application};
-use keyledger::egress::{Egress, Limits, Policy};
+use keyledger::egress::{Egress, Limits, Policy, StreamLimits};
 use keyledger::jobs::Webhooks;
 use keyledger::kernel::{Clock, Moment, OsRandom, Plan, Random, Refusal, Secret, StreamId, SystemClock, VaultId};
 use keyledger::keyring::SqliteKeyring;
@@ -211,7 +211,12 @@ async fn over_http(opened: Opened, count: usize) {
     let (owner, vault) = (opened.token, Arc::new(opened.vault));
     let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
     let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), Arc::new(OsRandom), Box::new(|_| false)));
-    let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), root_key: Box::new(NoRoot) });
+    let settings = Arc::new(Settings {
+        access_token_seconds: ACCESS_TOKEN_SECONDS,
+        origins: Vec::new(),
+        stream_limits: StreamLimits::default(),
+        root_key: Box::new(NoRoot),
+    });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = tokio::sync::watch::channel(false);

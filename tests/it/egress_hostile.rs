@@ -77,6 +77,7 @@ async fn every_head_and_every_body_ends() {
             Play::Hold(bytes) => Play::Hold(bytes.clone()),
             Play::Drip(bytes) => Play::Drip(bytes.clone()),
             Play::Endless(bytes, more) => Play::Endless(bytes.clone(), more.clone()),
+            Play::BytesAndReset(bytes) => Play::BytesAndReset(bytes.clone()),
             Play::Reset => Play::Reset,
         };
         assert_eq!(ends(again).await, [end, end], "{name}");

@@ -207,7 +207,12 @@ impl ProxyBench {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let settings = Arc::new(Settings { access_token_seconds: ACCESS_TOKEN_SECONDS, origins: Vec::new(), stream_limits, root_key: Box::new(Root) });
-        tokio::spawn(serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges, webhooks: crate::vault_bench::webhooks(&vault, &[]), settings }), Listening::default(), stopped));
+        tokio::spawn(serve(
+            listener,
+            router(&Front { vault: Arc::clone(&vault), exchanges, webhooks: crate::vault_bench::webhooks(&vault, &[]), settings }),
+            Listening::default(),
+            stopped,
+        ));
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let bench = Self { vault, clock, owner, token, base, port, client, service, network, keyring, _folder: folder, _stop: stop };
         bench.with_key(vec![header("x-api-key", "Key {api_key}")]).await;

@@ -264,7 +264,8 @@ impl Storm {
     }
 
     pub fn health(&self, id: StreamId) -> &'static str {
-        keyledger::credentials::connection::health(keyledger::credentials::connector::AuthType::Oauth2, &self.live(id))
+        let live = self.live(id);
+        keyledger::credentials::connection::health(keyledger::credentials::connector::AuthType::Oauth2, &live, live.phase)
     }
 
     pub fn wanted(&self, id: StreamId, what: What) -> Wanted {

@@ -142,7 +142,12 @@ async fn a_hundred_requests_make_one_call_at_a_time_and_closed_sockets_stop_none
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/vault/connections/crm/local/token", listener.local_addr().unwrap());
     let (_stop, stopped) = watch::channel(false);
-    let front = Front { vault: Arc::clone(&storm.vault), exchanges: Arc::clone(&storm.exchanges), settings: operator() };
+    let front = Front {
+        vault: Arc::clone(&storm.vault),
+        exchanges: Arc::clone(&storm.exchanges),
+        webhooks: crate::vault_bench::webhooks(&storm.vault, &[]),
+        settings: operator(),
+    };
     tokio::spawn(serve(listener, router(&front), Listening::default(), stopped));
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     provider.close();

@@ -170,7 +170,8 @@ async fn read(stream: &mut TcpStream) -> Option<Came> {
 }
 
 /// The limits of tests: what hangs is given up soon.
-pub const LIMITS: Limits = Limits { connect: Duration::from_secs(2), whole: Duration::from_millis(400), body: 64 * 1024, at_once: 8, streams_at_once: 0, keep: Duration::ZERO };
+pub const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(2), whole: Duration::from_millis(400), body: 64 * 1024, at_once: 8, streams_at_once: 0, keep: Duration::ZERO };
 
 pub struct Bench {
     pub vault: Arc<Vault>,

@@ -28,14 +28,8 @@ use crate::views::{Entry, Views};
 use message::Message;
 
 /// How far a call to an endpoint may go. There are no streams.
-pub const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(2),
-    whole: Duration::from_secs(10),
-    body: 64 * 1024,
-    at_once: AT_ONCE,
-    streams_at_once: 0,
-    keep: Duration::ZERO,
-};
+pub const LIMITS: Limits =
+    Limits { connect: Duration::from_secs(2), whole: Duration::from_secs(10), body: 64 * 1024, at_once: AT_ONCE, streams_at_once: 0, keep: Duration::ZERO };
 /// How many webhooks are served at once; the others wait for a turn.
 const AT_ONCE: usize = 64;
 /// Records that are looked at in one step.
