@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use keyledger::credentials::connection::{Changes, Command as Order, Connection, Key, State, Tokens};
 use keyledger::credentials::connector::GrantType;
@@ -101,7 +101,7 @@ pub struct ToldKeyring {
     inner: SqliteKeyring,
     pub full: AtomicBool,
     /// How often it gave none.
-    pub refused: watch::Sender<usize>,
+    pub refused: AtomicUsize,
 }
 
 impl Keyring for ToldKeyring {
@@ -121,7 +121,7 @@ impl Keyring for ToldKeyring {
         if !self.full.load(Ordering::SeqCst) {
             return self.inner.take(tenant);
         }
-        self.refused.send_modify(|refused| *refused += 1);
+        self.refused.fetch_add(1, Ordering::SeqCst);
         Err(KeyringError::Io("no space left on device".into()))
     }
 
@@ -155,7 +155,7 @@ type Opened = (Arc<Vault>, Arc<Exchanges>, Arc<ToldLog>, Arc<ToldKeyring>);
 async fn open(folder: &Path, clock: &Arc<FixedClock>, run: u64) -> Opened {
     let random = Arc::new(FixedRandom::new(5000 + run));
     let inner = SqliteKeyring::open(folder, &Root, Mode::Serve, 1, random.clone()).unwrap().0;
-    let keyring = Arc::new(ToldKeyring { inner, full: AtomicBool::new(false), refused: watch::Sender::new(0) });
+    let keyring = Arc::new(ToldKeyring { inner, full: AtomicBool::new(false), refused: AtomicUsize::new(0) });
     let inner = SqliteLog::open(&folder.join("log.db"), Options::default()).unwrap();
     let log = Arc::new(ToldLog { inner, mode: watch::Sender::new(Doing::Works), hanging: watch::Sender::new(0) });
     let vault = Arc::new(Vault::start(log.clone(), keyring.clone(), clock.clone(), random, Snapshot::default()).await.unwrap());
