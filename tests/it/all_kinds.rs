@@ -25,10 +25,12 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("user_application", "tokens_revoked"),
 ];
 /// Reads that are of the present only.
-const PRESENT_ONLY: [&str; 6] = [
+const PRESENT_ONLY: [&str; 8] = [
+    "/proxy",
     "/v1/health/live",
     "/v1/health/ready",
     "/v1/me",
+    "/v1/proxy",
     "/vault/authorize/{service_id}/{application_id}",
     "/vault/callback",
     "/vault/revoke/{service_id}/{application_id}",

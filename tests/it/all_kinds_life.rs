@@ -286,7 +286,7 @@ pub fn lost() -> Outcome {
 }
 
 /// Links carry the time at which they were made, and the past gives none.
-fn without_links(text: &str) -> String {
+pub fn without_links(text: &str) -> String {
     let mut rest = text.to_owned();
     for name in ["\"authorize_url\":\"", "\"revoke_url\":\""] {
         let parts: Vec<String> = rest.split(name).map(str::to_owned).collect();

@@ -23,7 +23,7 @@ pub fn send_all(documented: &mut Documented, server: &Server) {
         refused(request("pipedrive", "https://elsewhere.example/"), 400);
         refused(request("nobody", "/v1/deals"), 404);
         refused(request("close", "/me"), 422);
-        // The door lets no call to this machine out.
+        // The door lets no call to a private address out.
         refused(request("activecampaign", "/contacts"), 400);
     }
 }
@@ -31,7 +31,7 @@ pub fn send_all(documented: &mut Documented, server: &Server) {
 /// What the calls above need: a connection that is not ready, and one whose service the door keeps from being called.
 fn prepare(server: &Server) {
     server.ok("POST", "/vault/connections/crm/close", Some(json!({"enabled": true})));
-    let settings = json!({"settings": {"api_key": "a-long-enough-key", "base_url": "https://localhost"}});
+    let settings = json!({"settings": {"api_key": "a-long-enough-key", "base_url": "https://10.0.0.1"}});
     server.ok("POST", "/vault/connections/crm/activecampaign", Some(settings));
     server.ok("POST", "/vault/connections/crm/pipedrive/import", Some(json!({"credentials": {"access_token": "a-token"}})));
 }

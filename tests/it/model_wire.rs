@@ -101,6 +101,7 @@ pub fn show(connector: &Value, live: Option<&Connection>) -> Value {
     object["settings"] = json!(live.facts);
     object["metadata"] = none(live.metadata.as_ref(), json!({}));
     object["health"] = json!(health(connector, live));
+    object["consent_state"] = json!("implicit");
     object["created_at"] = json!(live.created);
     object["updated_at"] = json!(live.updated);
     if let Some(refused) = live.refused.filter(|_| !live.tokens.is_empty() && !live.lost) {

@@ -307,6 +307,7 @@ impl Case {
             }
         }
         sort_services(&mut body["data"]);
+        without_links(&mut body["data"]);
         got.status == 200 && body == expected && got.header("etag").map(str::to_owned) == tag.map(|tag| format!("\"{tag}\""))
     }
 
@@ -379,7 +380,8 @@ impl Case {
         }
         for (position, request, body) in spread(&self.reads) {
             let got = self.send(request, Some(*position)).await.unwrap();
-            let same = got.body == *body && got.header("keyledger-position") == Some(&position.to_string());
+            let plain = |body: &[u8]| crate::all_kinds_life::without_links(&String::from_utf8_lossy(body));
+            let same = plain(&got.body) == plain(body) && got.header("keyledger-position") == Some(&position.to_string());
             ensure!(same, "{request:?} as of {position}: {}\nlive: {}", String::from_utf8_lossy(&got.body), String::from_utf8_lossy(body));
         }
         Ok(())
@@ -441,6 +443,19 @@ pub async fn run(begun: &Begun, client: reqwest::Client, steps: &[Step]) -> Chec
 pub fn client() -> reqwest::Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// Links carry the time at which they were given: it is only looked at where they lead.
+fn without_links(data: &mut Value) {
+    if let Some(items) = data.as_array_mut() {
+        return items.iter_mut().for_each(without_links);
+    }
+    for (name, verb) in [("authorize_url", "authorize"), ("revoke_url", "revoke")] {
+        let start = format!("http://127.0.0.1/vault/{verb}/{}/app?state=", data["service_id"].as_str().unwrap_or_default());
+        if data["oauth_grant_type"] == "authorization_code" && data[name].as_str().is_some_and(|link| link.starts_with(&start)) {
+            data[name] = Value::Null;
+        }
+    }
 }
 
 /// `PROPTEST_RNG_SEED` runs the same cases again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
-use keyledger::credentials::connection::{Changes, Command as Act, Outcome};
+use keyledger::credentials::connection::{self, Changes, Command as Act, Event, Grant, Outcome};
 use keyledger::credentials::webhook::{Profile, State, Webhook};
 use keyledger::credentials::{AnyEvent, AnyState, Meta};
 use keyledger::egress::{Egress, Limits, Policy};
@@ -247,7 +247,15 @@ impl Bench {
     /// An exchange of a connection ends so: one that no caller starts is as good as any to the fold.
     pub async fn exchanged(&self, consumer: &str, outcome: impl Fn() -> Outcome) {
         let key = key(consumer, "pipedrive");
-        self.execute(|given| plans::upsert(given, TENANT, &key, Act::FinishExchange { intent: Position(1), outcome: outcome(), confirm: None })).await;
+        let stream = self.vault.views().connection(TENANT, &key).unwrap();
+        let parent = match &self.vault.views().thing(stream).unwrap().state {
+            AnyState::Connection(connection::State::Live(live)) => live.refresh.as_ref().map(|refresh| refresh.position),
+            other => panic!("{other:?}"),
+        };
+        let started = || Event::ExchangeStarted { grant: Grant::RefreshToken, parent, flow: None };
+        self.execute(|_| Ok(Plan::of(Write::observation(stream, started().into())))).await;
+        let intent = self.vault.views().position();
+        self.execute(|given| plans::upsert(given, TENANT, &key, Act::FinishExchange { intent, outcome: outcome(), confirm: None })).await;
     }
 
     /// Sends all that is due, turn after turn.

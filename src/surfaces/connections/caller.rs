@@ -11,6 +11,7 @@ use super::super::call::{Call, named, told_as};
 use super::error::Problem;
 use crate::credentials::Meta;
 use crate::credentials::connection::Key;
+use crate::credentials::issued::Token;
 use crate::kernel::{Permission, Refusal};
 use crate::vault::ConsumerSession;
 use crate::web::caller::{bearer_token, only};
@@ -75,9 +76,9 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Front> for Named<T> {
     }
 }
 
-/// Whether a caller may choose this id.
+/// Whether a caller may choose this id. A token of ours is none: a name stands in links and in answers.
 pub(super) fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= ID && !id.chars().any(|c| c == '/' || c.is_control())
+    Token::parse(id).is_err() && !id.is_empty() && id.len() <= ID && !id.chars().any(|c| c == '/' || c.is_control())
 }
 
 impl Caller {

@@ -15,7 +15,8 @@ mod render;
 mod sessions;
 mod wire;
 
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::response::Response;
 use axum::{Router, middleware};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::openapi::schema::Schema;
@@ -69,6 +70,19 @@ fn pages(front: &Front) -> CorsLayer {
         .max_age(std::time::Duration::from_secs(600))
 }
 
+/// Nothing about pages, where no page was let in.
+async fn quietly(mut response: Response) -> Response {
+    if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        let headers = response.headers_mut();
+        for name in
+            [header::ACCESS_CONTROL_EXPOSE_HEADERS, header::ACCESS_CONTROL_ALLOW_METHODS, header::ACCESS_CONTROL_ALLOW_HEADERS, header::ACCESS_CONTROL_MAX_AGE]
+        {
+            headers.remove(name);
+        }
+    }
+    response
+}
+
 /// The surface's part of the OpenAPI document.
 pub(super) fn openapi() -> OpenApi {
     routes().merge(proxy::routes()).into_openapi()
@@ -85,11 +99,12 @@ pub(super) fn router(front: Front) -> Router {
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_route)
         .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
+        .layer(pages(&front))
+        .layer(middleware::map_response(quietly))
         .merge(
             Router::from(proxy::routes())
                 .method_not_allowed_fallback(error::unknown_route)
                 .layer(middleware::from_fn(|request, next| limited_to(PROXY_TIMEOUT, request, next, Problem::from, Problem::late))),
         )
-        .layer(pages(&front))
         .with_state(front)
 }
