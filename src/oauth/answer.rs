@@ -21,10 +21,18 @@ pub fn read_answer(status: u16, body: &[u8], retry_after: Option<&str>, now: Mom
     match judge(status, body, now, sent) {
         Outcome::Failed { cause, passing, .. } => {
             let retry_at = retry_after.filter(|_| passing).and_then(|text| read_retry_after(text, now));
-            Outcome::Failed { cause, passing, status: Some(status), retry_at }
+            Outcome::Failed { cause, passing, status: Some(status), retry_at, client: is_about_client(body) }
         }
         other => other,
     }
+}
+
+/// RFC 6749, section 5.2: whether a refusal is of the client. Its tokens may be as good as ever: another secret, and they work again.
+fn is_about_client(body: &[u8]) -> bool {
+    let parsed = serde_json::from_slice::<Object>(body).ok();
+    parsed
+        .and_then(|object| object.get("error").and_then(Value::as_str).map(|error| ["invalid_client", "unauthorized_client"].contains(&error)))
+        .unwrap_or(false)
 }
 
 /// RFC 9110, section 10.2.3: seconds, or a date. At most a day counts, and nothing that is over.
@@ -53,7 +61,7 @@ fn judge(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {
 }
 
 fn failed(cause: &str, passing: bool) -> Outcome {
-    Outcome::Failed { cause: cause.to_owned(), passing, status: None, retry_at: None }
+    Outcome::Failed { cause: cause.to_owned(), passing, status: None, retry_at: None, client: false }
 }
 
 /// The error code, if it looks like one and holds none of the secrets that were sent: a service may put anything there.

@@ -27,7 +27,7 @@ pub(super) struct OfCode<'a> {
 }
 
 fn failed(cause: impl Into<String>) -> Outcome {
-    Outcome::Failed { cause: cause.into(), passing: false, status: None, retry_at: None }
+    Outcome::Failed { cause: cause.into(), passing: false, status: None, retry_at: None, client: false }
 }
 
 /// A connection that is there, and its service.
@@ -74,7 +74,9 @@ impl Exchanges {
                 read_answer(answer.status, answer.body.expose(), answer.retry_after.as_deref(), self.vault.time(&self.vault.views()), &sent)
             }
             Err(error @ (EgressError::Refused(_) | EgressError::Header)) => failed(error.to_string()),
-            Err(error @ EgressError::Unreachable(_)) => Outcome::Failed { cause: error.to_string(), passing: true, status: None, retry_at: None },
+            Err(error @ EgressError::Unreachable(_)) => {
+                Outcome::Failed { cause: error.to_string(), passing: true, status: None, retry_at: None, client: false }
+            }
             Err(error @ (EgressError::Timeout | EgressError::Lost | EgressError::TooLarge { .. })) => Outcome::Lost { cause: error.to_string() },
         }
     }

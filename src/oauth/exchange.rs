@@ -262,7 +262,7 @@ impl Exchanges {
             Err(error) => {
                 tracing::error!(%error, "nothing could be kept for the result of an exchange");
                 let cause = "not called: the vault takes no writes".into();
-                (Kept::nothing(), Outcome::Failed { cause, passing: true, status: None, retry_at: None })
+                (Kept::nothing(), Outcome::Failed { cause, passing: true, status: None, retry_at: None, client: false })
             }
         };
         let command = Command { principal, meta: wanted.meta, idempotency: None };
@@ -330,8 +330,8 @@ fn again(outcome: &Outcome) -> Outcome {
             expires_at: tokens.expires_at,
             scope: tokens.scope.clone(),
         }),
-        Outcome::Failed { cause, passing, status, retry_at } => {
-            Outcome::Failed { cause: cause.clone(), passing: *passing, status: *status, retry_at: *retry_at }
+        Outcome::Failed { cause, passing, status, retry_at, client } => {
+            Outcome::Failed { cause: cause.clone(), passing: *passing, status: *status, retry_at: *retry_at, client: *client }
         }
         Outcome::Lost { cause } => Outcome::Lost { cause: cause.clone() },
     }

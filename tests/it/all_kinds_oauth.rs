@@ -44,7 +44,8 @@ pub async fn lead(life: &mut Life, consumer: &str) {
     act(&vault, &owner, &key, || Act::Use(calls())).await;
     life.note();
     let (intent, _) = act(&vault, &owner, &key, || Act::StartExchange(Want::Renew)).await;
-    let refused = || Outcome::Failed { cause: "the service answered 400: invalid_grant".into(), passing: false, status: Some(REFUSED), retry_at: None };
+    let refused =
+        || Outcome::Failed { cause: "the service answered 400: invalid_grant".into(), passing: false, status: Some(REFUSED), retry_at: None, client: false };
     act(&vault, &owner, &key, || Act::FinishExchange { intent, outcome: refused(), confirm: None }).await;
     life.note();
     let body = json!({"credentials": {"access_token": "access-qzxwvkj-late"}});

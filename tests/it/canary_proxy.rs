@@ -41,7 +41,7 @@ fn service(answers: Vec<String>) -> (u16, thread::JoinHandle<Vec<String>>) {
     (port, serving)
 }
 
-/// Moves ActiveCampaign to a local service, and enters a key.
+/// Moves one of the shipped services to a local one, and enters a key.
 fn prepare(server: &Server, port: u16) {
     let mut connector = server.call("GET", "/v1/connectors/crm/activecampaign").send().unwrap().json::<Value>().unwrap()["connector"].clone();
     connector["api"]["auth"] = json!([

@@ -77,6 +77,7 @@ fn connections() -> Vec<connection::Event> {
             status: Some(401),
             retry_at: None,
             phase: None,
+            client: false,
         },
         Event::ExchangeLost { intent, cause: "no whole answer in time; the outcome is unknown".into() },
         Event::Validated { phase: Phase::Invalid },

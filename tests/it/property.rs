@@ -338,7 +338,9 @@ impl Case {
                 };
                 let outcome = || match outcome {
                     Exchange::Tokens { lifetime } => Outcome::Tokens(tokens(lifetime)),
-                    Exchange::Failed => Outcome::Failed { cause: "the service answered 401".into(), passing: true, status: Some(401), retry_at: None },
+                    Exchange::Failed => {
+                        Outcome::Failed { cause: "the service answered 401".into(), passing: true, status: Some(401), retry_at: None, client: false }
+                    }
                     Exchange::Lost => Outcome::Lost { cause: "a test".into() },
                 };
                 act(&|| Act::FinishExchange { intent, outcome: outcome(), confirm: None }).await.unwrap();

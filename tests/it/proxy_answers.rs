@@ -227,7 +227,7 @@ async fn answers_that_are_too_large_too_slow_or_none_end_within_their_limits() {
     let limits = StreamLimits { first: SHORT, idle: SHORT, whole: Duration::from_secs(20), body: 1000 };
     let bench = ProxyBench::within(limits).await;
     bench.service.will(answer(&"x".repeat(1000)));
-    assert_eq!(drained(bench.call("GET", "/a").send().await.unwrap()).await.1, true, "at the limit");
+    assert!(drained(bench.call("GET", "/a").send().await.unwrap()).await.1, "at the limit");
     bench.service.will(answer(&"x".repeat(1001)));
     let (status, word, _) = problem(bench.call("GET", "/a")).await;
     assert_eq!((status, word.as_str()), (502, "answer-too-large"), "announced");

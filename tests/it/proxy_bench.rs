@@ -224,12 +224,12 @@ impl ProxyBench {
         self.vault.execute(&command, decide).await.unwrap();
     }
 
-    pub fn key(&self) -> Key {
+    pub fn key() -> Key {
         Key { app: "app".into(), consumer: "acme".into(), unified_api: "crm".into(), service_id: "local".into() }
     }
 
     pub fn connection(&self) -> StreamId {
-        self.vault.views().connection(TENANT, &self.key()).unwrap()
+        self.vault.views().connection(TENANT, &Self::key()).unwrap()
     }
 
     pub fn live(&self) -> Connection {
@@ -247,7 +247,7 @@ impl ProxyBench {
 
     pub async fn enter(&self, given_settings: &[(&str, Value)]) {
         let changes = settings(given_settings);
-        self.execute(|given| plans::update(given, TENANT, &self.key(), changes.clone())).await;
+        self.execute(|given| plans::update(given, TENANT, &Self::key(), changes.clone())).await;
     }
 
     /// The service takes a key, in these places.
@@ -262,7 +262,7 @@ impl ProxyBench {
         self.enter(&[("client_id", json!("an-id")), ("client_secret", json!("client-secret"))]).await;
         let (issued_at, expires_at) = (Some(self.vault.now()), Some(self.vault.now().plus_seconds(seconds)));
         let tokens = || keyledger::credentials::connection::Tokens { issued_at, expires_at, ..tokens(access) };
-        self.execute(|given| plans::import(given, TENANT, &self.key(), tokens(), settings(&[]))).await;
+        self.execute(|given| plans::import(given, TENANT, &Self::key(), tokens(), settings(&[]))).await;
     }
 
     /// A request of the owner's to the service.

@@ -231,6 +231,22 @@ async fn after_a_refusal_a_service_that_is_not_reached_removes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_the_service_does_not_know_any_more_costs_nobody_tokens() {
+    for (status, error) in [(401, "invalid_client"), (400, "unauthorized_client")] {
+        let (storm, provider) = hourly().await;
+        let id = storm.import("local", "f", None).await;
+        provider.misbehave((0..1000).map(|_| (status, vec![], format!(r#"{{"error":"{error}"}}"#))));
+        go_on(&storm, 20 * DAY).await;
+        assert_eq!((storm.live(id).drops_at(), storm.health(id)), (None, "pending_refresh"));
+        assert_eq!(storm.live(id).failure.unwrap().cause, format!("the service answered {status}: {error}"));
+        // Another secret, and they work again.
+        provider.forget();
+        go_on(&storm, DAY).await;
+        assert_eq!((storm.live(id).failure, storm.health(id)), (None, "ok"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_success_in_between_begins_the_48_hours_anew() {
     let (storm, provider) = hourly().await;
     let id = storm.import("local", "f", None).await;

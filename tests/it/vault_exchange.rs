@@ -85,7 +85,7 @@ async fn failures_and_lost_answers_are_told_apart_and_free_the_flight() {
             if lost {
                 Outcome::Lost { cause: "a test".into() }
             } else {
-                Outcome::Failed { cause: "the service answered 401".into(), passing, status: Some(401), retry_at: None }
+                Outcome::Failed { cause: "the service answered 401".into(), passing, status: Some(401), retry_at: None, client: false }
             }
         };
         let answer = send(&bench, stream, || Command::FinishExchange { intent, outcome: outcome(), confirm: None }).await.unwrap();

@@ -13,7 +13,7 @@ const SECOND: i64 = 1000;
 const HOUR: i64 = 3600 * SECOND;
 
 fn failed() -> Outcome {
-    Outcome::Failed { cause: "the service answered 500".into(), passing: true, status: Some(500), retry_at: None }
+    Outcome::Failed { cause: "the service answered 500".into(), passing: true, status: Some(500), retry_at: None, client: false }
 }
 
 fn fetched() -> Outcome {

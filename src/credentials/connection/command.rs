@@ -125,6 +125,8 @@ pub enum Outcome {
         status: Option<u16>,
         /// Not before then, as the service said.
         retry_at: Option<Moment>,
+        /// Whether the service refused the client, and said nothing of the tokens.
+        client: bool,
     },
     /// The call went out and no whole answer came back: the service may or may not have given tokens.
     Lost {

@@ -119,6 +119,9 @@ pub enum Event {
         /// Where the connection stands, if that changes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         phase: Option<Phase>,
+        /// The service refused the client, and said nothing of the tokens.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        client: bool,
     },
     /// Nobody knows whether the service gave tokens.
     ExchangeLost {

@@ -83,11 +83,11 @@ fn apply(live: &mut Connection, header: &Header, event: Event) {
             learn(live, grant);
         }
         Event::Exchanged { .. } => exchanged(live, header, event),
-        Event::ExchangeFailed { intent, cause, passing, status, retry_at, phase } => {
+        Event::ExchangeFailed { intent, cause, passing, status, retry_at, phase, client } => {
             live.phase = phase.unwrap_or(live.phase);
-            fail(live, header, intent, Failed { cause, passing, status, retry_at, lost: false });
+            fail(live, header, intent, Failed { cause, passing, status, retry_at, client, lost: false });
         }
-        Event::ExchangeLost { intent, cause } => fail(live, header, intent, Failed { cause, passing: true, status: None, retry_at: None, lost: true }),
+        Event::ExchangeLost { intent, cause } => fail(live, header, intent, Failed { cause, passing: true, status: None, retry_at: None, client: false, lost: true }),
         Event::Confirmed { phase, .. } => {
             if let Some(waiting) = extra(live).unconfirmed.take() {
                 live.access = Some(waiting.access);
@@ -157,6 +157,7 @@ struct Failed {
     passing: bool,
     status: Option<u16>,
     retry_at: Option<Moment>,
+    client: bool,
     lost: bool,
 }
 
@@ -168,9 +169,9 @@ fn fail(live: &mut Connection, header: &Header, intent: Position, failed: Failed
     if elsewhere || (intent != Position::ZERO && live.has_moved_on(flight.as_deref(), intent)) {
         return;
     }
-    let Failed { cause, passing, status, retry_at, lost } = failed;
+    let Failed { cause, passing, status, retry_at, client, lost } = failed;
     let at = header.recorded_at;
-    let refused = matches!(status, Some(400 | 401)).then_some(at);
+    let refused = (matches!(status, Some(400 | 401)) && !client).then_some(at);
     let before = live.failure.take();
     live.failure = Some(Box::new(Failure {
         at,
@@ -183,6 +184,7 @@ fn fail(live: &mut Connection, header: &Header, intent: Position, failed: Failed
         lost,
         grant: grant.or_else(|| before.as_ref().and_then(|before| before.grant)),
         retry_at,
+        client,
     }));
 }
 

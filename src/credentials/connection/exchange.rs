@@ -58,9 +58,9 @@ pub(super) fn finish(context: &Context<'_>, live: Option<&Connection>, intent: P
     let flown = live.and_then(|live| live.flight.as_deref()).filter(|flight| flight.intent == intent);
     let write = match outcome {
         Outcome::Tokens(tokens) => stored(context, live, flown, intent, tokens, confirm),
-        Outcome::Failed { cause, passing, status, retry_at } => {
+        Outcome::Failed { cause, passing, status, retry_at, client } => {
             let phase = live.and_then(|live| failed_phase(context, live, flown, intent, status));
-            Write::observation(stream, Event::ExchangeFailed { intent, cause, passing, status, retry_at, phase })
+            Write::observation(stream, Event::ExchangeFailed { intent, cause, passing, status, retry_at, phase, client })
         }
         Outcome::Lost { cause } => Write::observation(stream, Event::ExchangeLost { intent, cause }),
     };
@@ -96,7 +96,7 @@ pub(super) fn note_failure(context: &Context<'_>, live: &Connection, cause: Stri
     if live.flight.is_some() || !live.enabled || live.is_denied() {
         return Plan::nothing();
     }
-    let event = Event::ExchangeFailed { intent: Position::ZERO, cause, passing: false, status: None, retry_at: None, phase: None };
+    let event = Event::ExchangeFailed { intent: Position::ZERO, cause, passing: false, status: None, retry_at: None, phase: None, client: false };
     Plan::of(Write::observation(context.subject.stream, event))
 }
 

@@ -165,7 +165,7 @@ mod tests {
         let mut live = live(Some(60));
         let refused_since = refused.then(|| at(0));
         let status = refused.then_some(401);
-        let failure = Failure { at: at(100), since: at(0), refused_since, count, cause: String::new(), passing, status, lost: false, grant: None, retry_at: None };
+        let failure = Failure { at: at(100), since: at(0), refused_since, count, cause: String::new(), passing, status, lost: false, grant: None, retry_at: None, client: false };
         live.failure = Some(Box::new(failure));
         live
     }

@@ -81,7 +81,8 @@ pub struct Failure {
     pub at: Moment,
     /// When the first one failed.
     pub since: Moment,
-    /// When the service first refused the credentials themselves, by 400 or 401.
+    /// When the service first refused the credentials themselves, by 400 or 401. That it does not know the client (any more) is no such refusal:
+    /// a client's secret that has run out must not cost all its users their tokens.
     pub refused_since: Option<Moment>,
     /// How many failed in a row.
     pub count: u32,
@@ -97,6 +98,8 @@ pub struct Failure {
     pub grant: Option<Grant>,
     /// Not before then, as the service said.
     pub retry_at: Option<Moment>,
+    /// Whether the service refused the client, and said nothing of the tokens.
+    pub client: bool,
 }
 
 /// What few connections have.
@@ -177,7 +180,7 @@ pub enum State {
 impl Failure {
     /// Whether the service refused the credentials themselves.
     pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self.status, Some(400 | 401))
+        matches!(self.status, Some(400 | 401)) && !self.client
     }
 }
 
