@@ -35,14 +35,14 @@ with Apideck(api_key=TOKEN, app_id="app", consumer_id="python", server_url=BASE)
     assert (error.data.status_code, error.data.type_name) == (401, "UnauthorizedError"), error.data
     assert "invalid_client" in str(error.data.detail), error.data
     failed = connections.get(**good).get_connection_response.data
-    assert (failed.state, failed.health) == ("added", "pending_refresh") and failed.last_refresh_failed_at > 1e12, failed
+    assert (failed.state, failed.health) == ("invalid", "needs_auth") and failed.last_refresh_failed_at > 1e12, failed
 
     connections.update(**good, settings={"client_secret": SECRET})
     answer = connections.token(**good)
     assert answer.get_connection_response is not None, "an answer that the client takes for an error"
     exchanged = answer.get_connection_response.data
     assert (exchanged.state, exchanged.health, exchanged.enabled) == ("callable", "ok", True), exchanged
-    assert exchanged.credentials_expire_at > exchanged.created_at and not exchanged.last_refresh_failed_at
+    assert not exchanged.credentials_expire_at and not exchanged.last_refresh_failed_at
     assert SECRET not in str(exchanged)
 
     user = {"service_id": "user", "unified_api": "crm"}
