@@ -1,10 +1,13 @@
 //! The vendors' own clients and a real OAuth server, pinned and unmodified, against a server that the test starts. Run with `--features interop`;
-//! needs python3, and node 20 or later with npm.
+//! needs python3, node 20 or later with npm, and Chromium.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod browser;
+mod browser_flow;
 mod oauth_server;
 mod running;
+mod webhooks;
 
 use std::process::Command;
 

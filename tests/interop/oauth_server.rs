@@ -12,19 +12,28 @@ use crate::running::{Keyledger, NODE_FOLDER, PYTHON, Running, client, run, sourc
 const BASIC: (&str, &str) = ("basic-client", "a canary: with/%+&=\"Basic\"");
 const POST: (&str, &str) = ("post-client", "a canary: with/%+&=\"post\"");
 const PASSWORD: (&str, &str) = ("password-client", "a canary of the password client");
-const USER: (&str, &str) = ("user@example.com", "a canary & password");
-const GOOD: &str = "/vault/connections/crm/good";
+pub const USER: (&str, &str) = ("user@example.com", "a canary & password");
+pub const GOOD: &str = "/vault/connections/crm/good";
 const LABELS: [(&str, &str, bool); 4] =
     [("client_id", "Client ID", false), ("client_secret", "Client secret", true), ("username", "User name", false), ("password", "Password", true)];
 
-struct OauthServer {
-    base: String,
+pub struct OauthServer {
+    pub base: String,
     _server: Running,
 }
 
 impl OauthServer {
     fn start() -> Self {
-        let (server, base, _) = start(Command::new("node").arg(source("oauth/server.mjs")).arg(&*NODE_FOLDER));
+        Self::start_with(&[])
+    }
+
+    /// For users as well, whom it sends back to this URL.
+    pub fn start_for(callback: &str) -> Self {
+        Self::start_with(&[callback])
+    }
+
+    fn start_with(further: &[&str]) -> Self {
+        let (server, base, _) = start(Command::new("node").arg(source("oauth/server.mjs")).arg(&*NODE_FOLDER).args(further));
         Self { base, _server: server }
     }
 
@@ -34,7 +43,7 @@ impl OauthServer {
     }
 
     /// What the server itself says of a token (RFC 7662).
-    fn introspect(&self, token: &str) -> Value {
+    pub fn introspect(&self, token: &str) -> Value {
         let form = [("token", token), ("client_id", POST.0), ("client_secret", POST.1)];
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = client().post(format!("{}/token/introspection", self.base)).header("content-type", "application/x-www-form-urlencoded");
@@ -42,7 +51,7 @@ impl OauthServer {
     }
 
     /// A connector that leads here, with the settings that its grant needs.
-    fn connector(&self, grant: &str, client_auth: &str) -> Value {
+    pub fn connector(&self, grant: &str, client_auth: &str) -> Value {
         let needed = if grant == "password" { LABELS.as_slice() } else { &LABELS[..2] };
         let fields = needed.iter().map(|(id, label, sensitive)| json!({"id": id, "label": label, "type": "text", "required": true, "sensitive": sensitive}));
         let mut oauth = json!({
@@ -59,16 +68,16 @@ impl OauthServer {
     }
 }
 
-fn settings(keyledger: &Keyledger, given: &[(&str, &str)]) {
+pub fn settings(keyledger: &Keyledger, given: &[(&str, &str)]) {
     let given: BTreeMap<_, _> = given.iter().copied().collect();
     keyledger.ok("PATCH", GOOD, Some(&json!({"settings": given})));
 }
 
-fn stream(keyledger: &Keyledger) -> String {
+pub fn stream(keyledger: &Keyledger) -> String {
     keyledger.ok("GET", "/v1/credentials?kind=connection", None)["data"][0]["id"].as_str().unwrap().to_owned()
 }
 
-fn reveal(keyledger: &Keyledger, secret: &str) -> String {
+pub fn reveal(keyledger: &Keyledger, secret: &str) -> String {
     let asked = json!({"credential": stream(keyledger), "secret": secret, "reason": "a test"});
     keyledger.ok("POST", "/v1/secrets/reveal", Some(&asked))["value"].as_str().unwrap().to_owned()
 }

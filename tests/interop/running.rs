@@ -31,7 +31,7 @@ pub fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name)
 }
 
-fn scratch(name: &str) -> PathBuf {
+pub fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
@@ -55,19 +55,25 @@ fn npm(name: &str) -> PathBuf {
     folder
 }
 
-/// The folder in which the pinned OAuth server is installed.
+/// The folder in which the pinned OAuth server is installed, and what moves browsers.
 pub static NODE_FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm("oauth"));
 
 /// The folder in which Apideck's pinned client for JavaScript is installed.
 pub static UNIFY_FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm("unify"));
 
+/// The folder in which the pinned library of Standard Webhooks is installed.
+pub static WEBHOOKS_FOLDER: LazyLock<PathBuf> = LazyLock::new(|| npm("webhooks"));
+
 /// Starts a server and reads the lines that it prints, through the one with its address.
 pub fn start(command: &mut Command) -> (Running, String, Vec<String>) {
     let mut server = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     let mut lines = Vec::new();
-    for line in BufReader::new(server.0.stdout.take().unwrap()).lines().map_while(Result::ok) {
+    let mut printed = BufReader::new(server.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+    for line in printed.by_ref() {
         if let Some(base) = line.strip_prefix("listening on ") {
             let base = base.to_owned();
+            // Some print more later on, and end when nobody reads it.
+            std::thread::spawn(move || printed.for_each(drop));
             return (server, base, lines);
         }
         lines.push(line);

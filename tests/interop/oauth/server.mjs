@@ -1,14 +1,16 @@
 // A real OAuth server, oidc-provider, on a free port of 127.0.0.1. Prints its address, and runs until it is ended.
 //
-// Usage: node server.mjs FOLDER_OF_NODE_MODULES
+// Usage: node server.mjs FOLDER_OF_NODE_MODULES [CALLBACK_URL]
 //
-// GET /seen tells how many TCP connections came, the asker's own included.
+// With a callback URL there is a client too that sends its users here, to the provider's own pages, where any password is right. GET /seen tells
+// how many TCP connections came, the asker's own included. POST /forget ends the access token in its body, and nothing else of its grant.
 
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-const installed = createRequire(`${process.argv[2]}/package.json`);
+const [folder, callback] = process.argv.slice(2);
+const installed = createRequire(`${folder}/package.json`);
 const { default: Provider, errors } = await import(pathToFileURL(installed.resolve('oidc-provider')));
 
 const client = (id, secret, auth, grant) => ({
@@ -27,6 +29,15 @@ const clients = [
   client('post-client', 'a canary: with/%+&="post"', 'client_secret_post', 'client_credentials'),
   client('password-client', 'a canary of the password client', 'client_secret_post', 'password'),
 ];
+if (callback) {
+  clients.push({
+    ...client('web-client', 'a canary: with/%+&="web"', 'client_secret_basic', 'authorization_code'),
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: [callback],
+    scope: 'openid offline_access read write',
+  });
+}
 const accounts = new Map([['user@example.com', 'a canary & password']]);
 
 const server = createServer();
@@ -35,12 +46,29 @@ server.on('connection', () => { seen += 1; });
 await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
 const address = `http://127.0.0.1:${server.address().port}`;
 
-const provider = new Provider(address, {
+// Users know it by a name, and so by another site than the vault's.
+const provider = new Provider(address.replace('127.0.0.1', 'localhost'), {
   clients,
-  scopes: ['read', 'write'],
-  features: { clientCredentials: { enabled: true }, introspection: { enabled: true }, devInteractions: { enabled: false } },
+  scopes: ['openid', 'offline_access', 'read', 'write'],
+  features: {
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
+    devInteractions: { enabled: Boolean(callback) },
+  },
+  pkce: { required: () => true },
+  // A refresh token that comes twice ends its whole grant.
+  rotateRefreshToken: true,
   findAccount: (_, id) => (accounts.has(id) ? { accountId: id, claims: () => ({ sub: id }) } : undefined),
-  ttl: { ClientCredentials: 600, AccessToken: 900, RefreshToken: 3600, Grant: 3600 },
+  ttl: {
+    ClientCredentials: 600,
+    AccessToken: (_, token) => (token.clientId === 'web-client' ? 300 : 900),
+    RefreshToken: 3600,
+    Grant: 3600,
+    IdToken: 300,
+    Interaction: 600,
+    Session: 3600,
+  },
 });
 
 // RFC 6749, section 4.3.
@@ -64,9 +92,13 @@ provider.registerGrantType('password', async (ctx) => {
 }, ['username', 'password', 'scope']);
 
 const answer = provider.callback();
-server.on('request', (request, response) => {
+server.on('request', async (request, response) => {
   if (request.url === '/seen') {
     response.end(JSON.stringify({ connections: seen }));
+  } else if (request.url === '/forget') {
+    const token = await provider.AccessToken.find(Buffer.concat(await request.toArray()).toString());
+    await token.destroy();
+    response.end('{}');
   } else {
     answer(request, response);
   }
