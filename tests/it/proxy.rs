@@ -312,16 +312,16 @@ async fn only_the_callers_own_connections_in_use_are_called_for() {
     assert_eq!(bench.dials(), 0);
     assert_eq!(without("x-apideck-unified-api").send().await.unwrap().status(), 200, "one connection only is to the service");
     bench.put(|connector| connector.unified_api = "lead".into(), AuthType::ApiKey, vec![header("x-key", "{api_key}")]).await;
-    let lead = keyledger::credentials::connection::Key { unified_api: "lead".into(), ..Bench::key() };
+    let lead = keyledger::credentials::connection::Key { unified_api: "lead".into(), ..ProxyBench::key() };
     let entered = crate::vault_bench::settings(&[("api_key", json!("another key"))]);
     bench.execute(|given| plans::update(given, TENANT, &lead, entered.clone())).await;
     let (status, _, detail) = problem(without("x-apideck-unified-api")).await;
     assert!(status == 400 && detail.contains("x-apideck-unified-api"), "{detail}");
     let calls = bench.service.seen().len();
     let disabled = keyledger::credentials::connection::Changes { enabled: Some(false), ..Default::default() };
-    bench.execute(|given| plans::update(given, TENANT, &Bench::key(), disabled.clone())).await;
+    bench.execute(|given| plans::update(given, TENANT, &ProxyBench::key(), disabled.clone())).await;
     assert_eq!(problem(bench.call("GET", "/a")).await.0, 422);
-    bench.execute(|given| plans::delete_connection(given, TENANT, &Bench::key())).await;
+    bench.execute(|given| plans::delete_connection(given, TENANT, &ProxyBench::key())).await;
     assert_eq!(problem(bench.call("GET", "/a")).await.0, 404);
     assert_eq!(bench.service.seen().len(), calls);
 }

@@ -96,7 +96,7 @@ async fn without_a_refresh_token_the_refusal_is_told() {
     let bench = ProxyBench::new().await;
     bench.put(|_| (), keyledger::credentials::connector::AuthType::Oauth2, vec![]).await;
     let tokens = || Tokens { access: Some(Secret::from("a-lonely-token")), ..Tokens::default() };
-    bench.execute(|given| plans::import(given, TENANT, &Bench::key(), tokens(), settings(&[]))).await;
+    bench.execute(|given| plans::import(given, TENANT, &ProxyBench::key(), tokens(), settings(&[]))).await;
     *bench.service.good.lock().unwrap() = Some("Bearer another".into());
     let (status, word, detail) = problem(bench.call("GET", "/a")).await;
     assert_eq!((status, word.as_str(), bench.service.token_calls.load(Ordering::SeqCst)), (401, "not-renewed", 0), "{detail}");

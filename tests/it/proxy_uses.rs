@@ -94,7 +94,7 @@ async fn what_cannot_be_written_is_kept_and_a_connection_that_has_gone_is_told_o
     bench.clock.leap(7_200_000);
     assert!(matches!(bench.vault.write_calls().await, Err(error) if error.is_read_only()), "the clock leapt");
     bench.vault.confirm_clock().await;
-    bench.execute(|given| plans::delete_connection(given, TENANT, &Bench::key())).await;
+    bench.execute(|given| plans::delete_connection(given, TENANT, &ProxyBench::key())).await;
     written(&bench, 1).await;
     let told = bench.told().await;
     assert_eq!(sorts(&told[0].1), [sort("GET", Some(200), 1, false)]);
