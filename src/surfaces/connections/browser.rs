@@ -72,7 +72,7 @@ fn send_to(url: &str) -> Result<Response, Problem> {
 }
 
 /// What every answer to a browser says: it is kept by nobody, and the next page learns nothing of this one.
-fn quiet() -> [(header::HeaderName, HeaderValue); 3] {
+pub(super) fn quiet() -> [(header::HeaderName, HeaderValue); 3] {
     [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

@@ -9,6 +9,7 @@ mod consumers;
 mod error;
 mod handlers;
 mod logs;
+mod page;
 mod params;
 mod proxy;
 mod render;
@@ -105,6 +106,11 @@ pub(super) fn router(front: Front) -> Router {
             Router::from(proxy::routes())
                 .method_not_allowed_fallback(error::unknown_route)
                 .layer(middleware::from_fn(|request, next| limited_to(PROXY_TIMEOUT, request, next, Problem::from, Problem::late))),
+        )
+        .merge(
+            page::routes()
+                .method_not_allowed_fallback(error::unknown_route)
+                .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late))),
         )
         .with_state(front)
 }
