@@ -89,6 +89,7 @@ mod served;
 mod served_bench;
 mod served_vault;
 mod server;
+mod session_page;
 mod storm_bench;
 mod storm_callers;
 mod storm_crowd;

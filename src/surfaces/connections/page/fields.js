@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 
+const KEEPS = "Leave empty to keep the stored value";
 const INPUTS = { tel: "tel", email: "email", url: "url", number: "number", date: "date", time: "time", datetime: "datetime-local", password: "password" };
 
 // Choices, and groups of choices.
@@ -24,15 +25,28 @@ function select(field, attributes) {
   return el("select", attributes, none, options(list, chosen), other);
 }
 
-// The mask goes while a new value is typed, and comes back if none is: a mask with letters in it would be stored as a secret.
-function masked(input, mask) {
+// The mask goes while a new value is typed, and comes back if none is: a mask with letters in it would be stored as a secret. What is not required may
+// be removed.
+function masked(field, input, required) {
+  const mask = field.value;
+  let removed = false;
   input.value = mask;
   input.addEventListener("focus", () => {
     if (input.value === mask) input.value = "";
   });
   input.addEventListener("blur", () => {
-    if (input.value === "") input.value = mask;
+    if (input.value === "" && !removed) input.value = mask;
   });
+  const turn = () => {
+    removed = !removed;
+    input.value = removed ? "" : mask;
+    input.disabled = removed;
+    input.placeholder = removed ? "Removed when you save" : KEEPS;
+    remove.textContent = removed ? `Keep ${field.label}` : `Remove ${field.label}`;
+  };
+  const remove = required ? null : el("button", { type: "button", class: "small", onclick: turn }, `Remove ${field.label}`);
+  const read = () => (removed ? null : input.value === "" ? mask : input.value);
+  return { input, read, more: remove };
 }
 
 function textual(field, attributes) {
@@ -46,13 +60,10 @@ function valueOf(field, input) {
   return input.type === "number" ? Number(input.value) : input.value;
 }
 
-function line(field, attributes) {
+function line(field, attributes, required) {
   const isSelect = ["select", "filtered-select"].includes(field.type);
   const input = isSelect ? select(field, attributes) : textual(field, attributes);
-  if (field.mask) {
-    masked(input, field.value);
-    return { input, read: () => (input.value === "" ? field.value : input.value) };
-  }
+  if (field.mask) return masked(field, input, required);
   if (!isSelect) {
     input.value = field.value ?? "";
     // A browser drops what does not fit the type, and it must not be lost by saving something else.
@@ -64,13 +75,16 @@ function line(field, attributes) {
   return { input, read: () => valueOf(field, input) };
 }
 
-function several(field, id, hint) {
+const named = (field, required) => [field.label, required ? null : el("span", { class: "optional" }, " (optional)")];
+
+function several(field, id, hint, required) {
   const chosen = Array.isArray(field.value) ? field.value.map(String) : [];
-  const boxes = flat(field.options ?? []).map((option) => [option.value, el("input", { type: "checkbox", checked: chosen.includes(String(option.value)) }), option.label]);
+  const box = (option) => el("input", { type: "checkbox", checked: chosen.includes(String(option.value)) });
+  const boxes = flat(field.options ?? []).map((option) => [option.value, box(option), option.label]);
   const rows = boxes.map(([, box, label]) => el("label", { class: "check" }, box, label));
-  const row = el("fieldset", { class: "field", id, "aria-describedby": hint ? hint.id : null }, el("legend", {}, field.label), rows, hint);
+  const row = el("fieldset", { class: "field", id, "aria-describedby": hint ? hint.id : null }, el("legend", {}, named(field, required)), rows, hint);
   const read = () => boxes.filter(([, box]) => box.checked).map(([value]) => value);
-  return { row, focus: boxes[0]?.[1], read };
+  return { row, read };
 }
 
 function row(field, required, number) {
@@ -78,15 +92,14 @@ function row(field, required, number) {
   const words = [field.mask ? "A value is stored. Type to replace it." : "", field.description].filter(Boolean).join(" ");
   const hint = words ? el("p", { class: "hint", id: `${id}-hint` }, words) : null;
   const attributes = { id, disabled: field.disabled, "aria-describedby": hint ? hint.id : null };
-  if (field.type === "multi-select") return several(field, id, hint);
+  if (field.type === "multi-select") return several(field, id, hint, required);
   if (field.type === "checkbox") {
     const box = el("input", { ...attributes, type: "checkbox", checked: field.value === true || field.value === "true" });
-    return { row: el("div", { class: "field" }, el("label", { class: "check" }, box, field.label), hint), focus: box, read: () => box.checked };
+    return { row: el("div", { class: "field" }, el("label", { class: "check" }, box, field.label), hint), read: () => box.checked };
   }
-  const placeholder = field.mask ? "Leave empty to keep the stored value" : field.placeholder || null;
-  const { input, read } = line(field, { ...attributes, required: required && !field.mask, placeholder, autocomplete: "off" });
-  const label = el("label", { for: id }, field.label, required ? null : el("span", { class: "optional" }, " (optional)"));
-  return { row: el("div", { class: "field" }, label, input, hint), focus: input, read };
+  const placeholder = field.mask ? KEEPS : field.placeholder || null;
+  const { input, read, more } = line(field, { ...attributes, required: required && !field.mask, placeholder, autocomplete: "off" }, required);
+  return { row: el("div", { class: "field" }, el("label", { for: id }, named(field, required)), input, hint, more), read };
 }
 
 // The fields of a connection: their elements, and what was entered. `null` removes a value; what was and stays empty is left out.

@@ -36,7 +36,7 @@ function results(all, apis) {
   const yours = found.filter((one) => one.state !== "available");
   const others = found.filter((one) => one.state === "available");
   const several = apis.length > 1;
-  const count = found.length === 0 ? "No service is called so." : `${found.length} ${found.length === 1 ? "service" : "services"}`;
+  const count = found.length === 0 ? "No service matches." : `${found.length} ${found.length === 1 ? "service" : "services"}`;
   return { count, sections: [section("Your connections", yours, several), section(yours.length ? "More services" : "Services", others, several)] };
 }
 
@@ -62,13 +62,13 @@ export function listView(every) {
   });
   if (!apis.includes(shown.api)) shown.api = "";
   const sorts = apis.map((api) => el("option", { value: api, selected: api === shown.api }, family(api)));
-  const sort = el("select", { id: "sort" }, el("option", { value: "" }, "All sorts"), sorts);
+  const sort = el("select", { id: "category" }, el("option", { value: "" }, "All categories"), sorts);
   sort.addEventListener("change", () => {
     shown.api = sort.value;
     show();
   });
   const field = (label, input) => el("div", { class: "field" }, el("label", { for: input.id }, label), input);
   show();
-  const tools = el("div", { class: "tools", role: "search" }, field("Search", search), apis.length > 1 ? field("Sort of service", sort) : null);
+  const tools = el("div", { class: "tools", role: "search" }, field("Search", search), apis.length > 1 ? field("Category", sort) : null);
   return [title, tools, count, place];
 }

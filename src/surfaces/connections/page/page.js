@@ -67,7 +67,8 @@ const focusTitle = () => byId("main").querySelector("h1")?.focus();
 
 function ended() {
   say("");
-  const back = byId("back").hidden ? null : el("p", {}, el("a", { class: "button main", href: byId("back").href, target: byId("back").target }, byId("back").textContent));
+  const { hidden, href, target, textContent } = byId("back");
+  const back = hidden ? null : el("div", { class: "buttons" }, el("a", { class: "button main", href, target }, textContent));
   plain("This session has ended", "For your safety it lasts for a limited time. Go back to the app that sent you here and open this page again.", back);
   focusTitle();
 }
@@ -76,9 +77,11 @@ function ended() {
 function failed(trouble) {
   if (!(trouble instanceof Trouble)) console.error(trouble);
   if (trouble.ended) return ended();
-  const words = trouble instanceof Trouble ? trouble.message : "Something went wrong on this page.";
+  const known = trouble.status === 404 ? "Maybe it was once: look at what is offered now." : trouble.message;
+  const words = trouble instanceof Trouble ? known : "Something went wrong on this page.";
   const button = el("button", { type: "button", class: "main", onclick: () => route() }, "Try again");
-  plain(trouble.status === 404 ? "There is no such service" : "This did not work", words, el("div", { class: "buttons" }, button, el("a", { class: "button", href: "#/" }, "All services")));
+  const title = trouble.status === 404 ? "There is no such service" : "This did not work";
+  plain(title, words, el("div", { class: "buttons" }, button, el("a", { class: "button", href: "#/" }, "All services")));
   return focusTitle();
 }
 
@@ -118,7 +121,7 @@ async function run(act, work) {
   let trouble = null;
   let words;
   try {
-    words = await work(act);
+    words = await work();
   } catch (caught) {
     trouble = caught;
   }
@@ -212,6 +215,8 @@ function start() {
     say("");
     route();
   });
+  // Who goes on has read what was done.
+  byId("main").addEventListener("input", () => say(""));
   // Back by the browser's button, the page is as it was left: with its buttons out of use.
   window.addEventListener("pageshow", (event) => event.persisted && route());
   onHandedOver((arrival) => arrival && land(arrival));

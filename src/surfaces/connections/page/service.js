@@ -1,6 +1,6 @@
 // One service: where its connection stands, what it asks for, and what can be done with it.
 
-import { away, el, sure } from "./dom.js";
+import { away, el, sure, webUrl } from "./dom.js";
 import { fieldsOf } from "./fields.js";
 import { pill, tile } from "./list.js";
 import { call, pathOf, Trouble } from "./session.js";
@@ -86,32 +86,46 @@ function forms(one, may) {
   return held ? { connect: "Connect again", save: true } : { connect: words, save: false };
 }
 
+// Who brings a client of their own has to tell the service where its users are sent back to.
+function wayBack(one) {
+  const own = signsIn(one) && one.form_fields.some((field) => field.id === "client_id" && !field.hidden);
+  const link = own ? webUrl(one.authorize_url, ["https:", "http:"]) : null;
+  if (!link) return null;
+  return el("p", { class: "hint" }, `Where ${one.name} asks for a redirect or callback URL, give it `, el("code", {}, `${link.origin}/vault/callback`), ".");
+}
+
 function settingsOf(seen, may, run) {
   const { one } = seen;
   const fields = fieldsOf(one);
   const { connect, save } = forms(one, may);
   const saves = save && fields.rows.length > 0;
   if (fields.rows.length === 0 && !connect) return null;
-  const first = saves ? "" : "main";
+  const first = saves || isHeld(one) ? "" : "main";
   const buttons = [
     saves ? el("button", { type: "submit", class: "main", value: "save", "data-act": "save" }, "Save") : null,
     connect ? el("button", { type: "submit", class: first, value: "connect", "data-act": "connect" }, connect) : null,
   ];
   const send = (event) => {
     event.preventDefault();
-    run((event.submitter?.value ?? (saves ? "save" : "connect")) === "connect" ? "connect" : "save", (action) => submit(seen, fields, action === "connect"));
+    const act = event.submitter?.value ?? (saves ? "save" : "connect");
+    run(act, () => submit(seen, fields, act === "connect"));
   };
   const title = fields.rows.length > 0 ? el("h2", {}, signsIn(one) ? "Details" : "Your details at " + one.name) : null;
   const usable = saves || connect !== null;
   const body = el("fieldset", { class: "bare", disabled: !usable }, fields.rows);
-  const leads = connect && signsIn(one) ? el("p", { class: "hint" }, `You sign in at ${one.name} and come back here. Your password is not seen by this page.`) : null;
-  return el("form", { class: "card", onsubmit: send }, title, body, leads, usable ? el("div", { class: "buttons" }, buttons) : null);
+  const words = `You sign in at ${one.name} and come back here. Your password is not seen by this page.`;
+  const leads = connect && signsIn(one) ? el("p", { class: "hint" }, words) : null;
+  const rest = usable ? [wayBack(one), leads, el("div", { class: "buttons" }, buttons)] : [];
+  return el("form", { class: "card", onsubmit: send }, title, body, rest);
 }
 
 function more(seen, may, run) {
   const { one } = seen;
   if (one.state === "available") return null;
-  const button = (act, words, work, kind = "") => el("button", { type: "button", class: kind, "data-act": act, onclick: () => run(act, () => work(seen)) }, words);
+  const button = (act, words, work, kind = "") => {
+    const onclick = () => run(act, () => work(seen));
+    return el("button", { type: "button", class: kind, "data-act": act, onclick }, words);
+  };
   const buttons = [
     one.health === "needs_consent" ? button("allow", "Allow use of my data", allow) : null,
     one.health === "pending_refresh" && one.enabled ? button("again", "Try again now", again) : null,
@@ -121,7 +135,8 @@ function more(seen, may, run) {
     may("delete") ? button("delete", "Delete", remove, "danger") : null,
   ].filter(Boolean);
   if (buttons.length === 0) return null;
-  return el("section", { class: "card", "aria-labelledby": "title-more" }, el("h2", { id: "title-more" }, "This connection"), el("div", { class: "buttons" }, buttons));
+  const title = el("h2", { id: "title-more" }, "This connection");
+  return el("section", { class: "card", "aria-labelledby": "title-more" }, title, el("div", { class: "buttons" }, buttons));
 }
 
 // The view of a service. `run` does the work of a button, and shows what came of it.
@@ -130,7 +145,8 @@ export function serviceView(seen, may, run) {
   const { words, tone } = standing(one);
   const since = one.created_at ? el("p", { class: "hint" }, `Added on ${when(one.created_at)}`) : null;
   const line = [family(one.unified_api), one.tag_line].filter(Boolean).join(" · ");
-  const head = el("div", { class: "head" }, tile(one), el("div", { class: "words" }, el("h1", { tabindex: "-1" }, one.name), el("p", { class: "line" }, line)), pill(one));
+  const names = el("div", { class: "words" }, el("h1", { tabindex: "-1" }, one.name), el("p", { class: "line" }, line));
+  const head = el("div", { class: "head" }, tile(one), names, pill(one));
   const site = one.website ? el("p", { class: "hint" }, away(`About ${one.name}`, one.website)) : null;
   return [
     el("p", {}, el("a", { class: "up", href: "#/" }, "All services")),
@@ -144,7 +160,8 @@ export function serviceView(seen, may, run) {
 // Ends an authorization that came back, and says how.
 export async function confirm({ going, confirm: token, error, foreign }) {
   if (foreign) return { words: "This sign-in was not begun in this window, so it was not accepted. Connect again here.", wrong: true };
-  if (error !== undefined) return { words: going.what === "revoke" ? `${going.name} was not disconnected: ${error.slice(0, 300)}` : refused(going.name, error), wrong: true };
+  const stayed = () => `${going.name} was not disconnected: ${error.slice(0, 300)}`;
+  if (error !== undefined) return { words: going.what === "revoke" ? stayed() : refused(going.name, error), wrong: true };
   if (token === undefined) return { words: "" };
   await call("POST", `${pathOf(going.api, going.service)}/confirm`, { body: { confirm_token: token } });
   return { words: null };

@@ -14,8 +14,8 @@ export const when = (milliseconds) => format.format(new Date(milliseconds));
 // Whether a user signs in at the service.
 export const signsIn = (one) => one.auth_type === "oauth2" && one.oauth_grant_type === "authorization_code";
 
-// Whether there are credentials that work, or did.
-export const isHeld = (one) => ["callable", "authorized", "invalid"].includes(one.state);
+// Whether the service has given access.
+export const isHeld = (one) => ["callable", "authorized"].includes(one.state);
 
 const status = (label, tone, words) => ({ label, tone, words });
 
