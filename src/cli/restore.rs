@@ -71,7 +71,8 @@ impl Restore {
         print(self.output, &fields);
         if self.output == Output::Table {
             println!("\nChecked: root and state are those of the old vault at that position. Serve it with\n");
-            println!("  keyledger serve --data {}", self.into.display());
+            println!("  keyledger serve --data {}\n", self.into.display());
+            println!("It calls nobody, so that a drill harms nothing: no exchange, no renewal, no webhook, until `keyledger resume`.");
         }
         Ok(())
     }

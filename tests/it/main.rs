@@ -48,6 +48,7 @@ mod exchange_killed;
 mod fixed;
 mod fixed_clock;
 mod front;
+mod held;
 mod hostile_endpoint;
 mod integrations;
 mod integrations_rules;

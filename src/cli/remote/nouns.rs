@@ -77,6 +77,14 @@ const ALONE: Noun = Noun {
             ..Verb::DELETE
         },
         Verb { name: "whoami", about: "Show what the token proves and permits", path: "me", takes: Takes::Nothing, as_of: false, ..Verb::READ },
+        Verb {
+            name: "resume",
+            about: "After a restore: let exchanges, renewals, passed calls and webhooks go out again",
+            path: "vault/resume",
+            takes: Takes::Nothing,
+            repeatable: false,
+            ..Verb::POST
+        },
     ],
 };
 
