@@ -66,8 +66,7 @@ fn what_is_passed_through_stands_in_no_file_and_no_log_line() {
     };
     // What the caller may see is what the service says, as long as it is not the key.
     assert_eq!(found(&whole(call(&format!("/a?b={}", WORDS[4])).send().unwrap())), [3]);
-    let answer = call("/a").send().unwrap();
-    assert!(answer.bytes().is_err(), "it was cut off");
+    assert!(call("/a").send().and_then(reqwest::blocking::Response::bytes).is_err(), "it was cut off");
     let refused = call(&format!("https://{}.example/", WORDS[5])).send().unwrap();
     assert_eq!((refused.status().as_u16(), found(&whole(refused))), (400, vec![]));
     let asked = serving.join().unwrap();
