@@ -41,14 +41,14 @@ impl Memory {
 }
 
 /// The resident set, in bytes.
-fn resident() -> Option<f64> {
+pub fn resident() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kibibytes| kibibytes * 1024.0)
 }
 
 /// Ids that look random, as real ones do: a hash map takes another shape when they do not.
-fn id(kind: u8, number: u32) -> [u8; 16] {
+pub fn id(kind: u8, number: u32) -> [u8; 16] {
     let mut state = (u64::from(kind) << 32 | u64::from(number)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut half = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -59,12 +59,17 @@ fn id(kind: u8, number: u32) -> [u8; 16] {
 }
 
 /// The events of a fleet of connections, one consumer each, without boxes: the views never see those.
-struct Fleet {
+pub struct Fleet {
     position: u64,
 }
 
 impl Fleet {
-    fn header(&mut self, stream: StreamId, version: u64, event: &AnyEvent) -> Header {
+    /// Its events come after this position.
+    pub fn after(position: u64) -> Self {
+        Self { position }
+    }
+
+    pub fn header(&mut self, stream: StreamId, version: u64, event: &AnyEvent) -> Header {
         self.position += 1;
         let number = u32::try_from(self.position).unwrap();
         Header {
@@ -154,13 +159,13 @@ impl Fleet {
 fn measure_keys(keys: u32) -> (Option<f64>, Option<f64>) {
     let (mut views, mut index) = (Views::default(), Index::default());
     let start = resident();
-    let mut fleet = Fleet { position: 0 };
+    let mut fleet = Fleet::after(0);
     for number in 0..keys {
         let (header, event) = fleet.api_key(number);
         views.fold(&header, event);
     }
     let with_views = resident();
-    let mut again = Fleet { position: 0 };
+    let mut again = Fleet::after(0);
     for number in 0..keys {
         index.fold(&Record::encode(again.api_key(number).0, &[5; 350], &[]).unwrap());
     }
@@ -177,7 +182,7 @@ fn measure_keys(keys: u32) -> (Option<f64>, Option<f64>) {
 pub fn measure(connections: u32) -> Memory {
     let (api_key, key_index) = measure_keys(connections);
     let (mut views, mut index) = (Views::default(), Index::default());
-    let mut fleet = Fleet { position: 0 };
+    let mut fleet = Fleet::after(0);
     let start = resident();
     for number in 0..connections {
         let (header, event) = fleet.consumer(number);
@@ -190,7 +195,7 @@ pub fn measure(connections: u32) -> Memory {
         }
     }
     let with_connections = resident();
-    let mut again = Fleet { position: 0 };
+    let mut again = Fleet::after(0);
     for number in 0..connections {
         let consumer = again.consumer(number);
         for (header, _) in [consumer].into_iter().chain(again.connection(number)) {

@@ -18,7 +18,8 @@ pub fn compare(what: &str, ours: &[f64], bare: &[f64], note: &str) {
 
 /// One figure that has no bare loop beside it.
 pub fn figure(what: &str, value: f64, unit: &str) {
-    println!("{what:<56}{:>12} {unit}", grouped(value));
+    let value = if value.abs() < 10.0 { fine(value) } else { grouped(value) };
+    println!("{what:<56}{value:>12} {unit}");
 }
 
 /// The middle one, or the mean of the middle two.
@@ -33,6 +34,11 @@ pub fn median(values: &[f64]) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
 pub fn real(count: u64) -> f64 {
     count as f64
+}
+
+/// To three digits.
+fn fine(value: f64) -> String {
+    if value.abs() < 0.1 { format!("{value:.4}") } else { format!("{value:.2}") }
 }
 
 /// Whole, with a comma before every third digit.

@@ -12,22 +12,17 @@ use std::time::Instant;
 use keyledger::credentials::issued::{SecretId, Token, TokenType};
 use keyledger::credentials::user::Profile;
 use keyledger::credentials::{AnyEvent, Kind, Meta, application};
-use keyledger::egress::{Egress, Limits, Policy, StreamLimits};
-use keyledger::jobs::Webhooks;
 use keyledger::kernel::{Clock, Moment, OsRandom, Plan, Random, Refusal, Secret, StreamId, SystemClock, VaultId};
 use keyledger::keyring::SqliteKeyring;
 use keyledger::log::{EventLog, MemoryLog};
-use keyledger::oauth::Exchanges;
 use keyledger::seal::Key;
-use keyledger::server::{Listening, router, serve};
-use keyledger::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
 use keyledger::vault::access::Principal;
 use keyledger::vault::{Command, Given, Vault, begin, plans};
 use keyledger::views::Snapshot;
 use tokio::runtime::Runtime;
 
 use crate::Sizes;
-use crate::http::NoRoot;
+use crate::served::{closed, front};
 use crate::table::{grouped, heading_plain, median, real};
 use crate::vault::TENANT;
 
@@ -207,20 +202,8 @@ async fn at_the_doors(opened: &Opened, clients: usize, logins: usize) {
 
 /// The same tokens as a caller presents them, over one connection on the same machine: what is told in nanoseconds drowns on the way.
 async fn over_http(opened: Opened, count: usize) {
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let (owner, vault) = (opened.token, Arc::new(opened.vault));
-    let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), "http://127.0.0.1".to_owned()));
-    let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), Egress::new(Policy::default(), Limits::default()), Arc::new(OsRandom), Box::new(|_| false)));
-    let settings = Arc::new(Settings {
-        access_token_seconds: ACCESS_TOKEN_SECONDS,
-        origins: Vec::new(),
-        stream_limits: StreamLimits::default(),
-        root_key: Box::new(NoRoot),
-    });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    tokio::spawn(serve(listener, router(&Front { vault, exchanges, webhooks, settings }), Listening::default(), stopped));
+    let owner = opened.token;
+    let base = format!("http://{}", front(Arc::new(opened.vault), closed).await);
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     let (mut authenticate, mut verify) = (Samples::new(), Samples::new());
     for _ in 0..count {
@@ -240,7 +223,6 @@ async fn over_http(opened: Opened, count: usize) {
     }
     authenticate.print("authenticate by a token, over HTTP");
     verify.print("verify a key, over HTTP");
-    drop(stop);
 }
 
 /// One of each sort, in either order.
