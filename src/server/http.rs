@@ -55,6 +55,8 @@ pub async fn serve(listener: TcpListener, router: Router, listening: Listening, 
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, listening: Listening, mut stop: watch::Receiver<bool>) {
+    // Without it, the body of an answer that is passed on waits until its head is acknowledged: 40 ms, as most callers do that.
+    drop(stream.set_nodelay(true));
     let Some(tls) = &listening.tls else { return speak(stream, peer, router, listening.behind_proxy, stop).await };
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)) => shaken,
