@@ -156,7 +156,7 @@ async fn look(refresher: &mut Refresher) -> f64 {
     for _ in 0..LOOKS {
         assert_eq!(refresher.step().await, 0, "nothing may begin");
     }
-    micros(spent() - before, LOOKS)
+    micros(spent().saturating_sub(before), LOOKS)
 }
 
 async fn looks(folder: &Path, count: u32) {
@@ -179,7 +179,7 @@ async fn looks(folder: &Path, count: u32) {
     }
     let before = spent();
     assert!(refresher.step().await > 0);
-    figure(&format!("a look when {DUE} are due, the first of which begin"), micros(spent() - before, 1), "µs");
+    figure(&format!("a look when {DUE} are due, the first of which begin"), micros(spent().saturating_sub(before), 1), "µs");
     let (started, mut steps) = (Instant::now(), 1);
     while refresher.active() > 0 {
         refresher.settle().await;
