@@ -111,6 +111,9 @@ pub enum EgressError {
     },
 }
 
+/// The least room for a body, in bytes: most answers of token endpoints fit.
+const SMALLEST: usize = 4 * 1024;
+
 const NO_TURN: EgressError = EgressError::Unreachable("no turn came free");
 
 /// Who may go at once.
@@ -251,8 +254,9 @@ impl Egress {
         }
         let text = |name: HeaderName| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
         let (status, content_type, retry_after) = (answer.status().as_u16(), text(CONTENT_TYPE), text(RETRY_AFTER));
-        // As large as it may become: a buffer that grows leaves copies of tokens behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(limit));
+        // As large as it says it becomes: memory that is not written to is wiped in the end all the same.
+        let announced = usize::try_from(answer.body().size_hint().lower()).unwrap_or(limit);
+        let mut body = Zeroizing::new(Vec::with_capacity(announced.clamp(SMALLEST, limit.max(SMALLEST))));
         let mut coming = answer.into_body();
         while let Some(frame) = coming.frame().await {
             // Trailers are no part of the body.
@@ -260,10 +264,21 @@ impl Egress {
             if piece.len() > limit - body.len() {
                 return Err(too_large);
             }
-            body.extend_from_slice(&piece);
+            take_in(&mut body, &piece, limit);
         }
         Ok(Answer { status, content_type, retry_after, body: Secret::new(std::mem::take(&mut *body)) })
     }
+}
+
+/// Takes a piece in. A buffer that grows by itself would leave copies of tokens behind: this one is wiped.
+fn take_in(body: &mut Zeroizing<Vec<u8>>, piece: &[u8], limit: usize) {
+    let needed = body.len() + piece.len();
+    if needed > body.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((2 * body.capacity()).min(limit).max(needed)));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(piece);
 }
 
 /// Whether a body stays within a limit, as far as its head says.
@@ -295,5 +310,20 @@ impl From<Unanswered> for EgressError {
             Unanswered::Unsent(_) => Self::Unreachable("the connection closed before anything was sent"),
             Unanswered::Failed(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_unknown_length_grows_up_to_its_limit_and_stays_whole() {
+        let mut body = Zeroizing::new(Vec::with_capacity(4));
+        for piece in [&b"abc"[..], b"defg", b"", b"hijklmnop"] {
+            take_in(&mut body, piece, 16);
+            assert!(body.capacity() <= 16, "{}", body.capacity());
+        }
+        assert_eq!(*body, b"abcdefghijklmnop");
     }
 }
