@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::call::{Opened, found};
 use super::exchange::{Exchanges, HELD, Landed, Since, Wanted, What};
 use crate::credentials::connection::{Access, Connection, Failure, Phase};
-use crate::credentials::connector::{AuthType, GrantType};
+use crate::credentials::connector::{AuthType, Connector, GrantType};
 use crate::kernel::{Moment, Refusal, Secret, SecretRef};
 use crate::vault::VaultError;
 
@@ -16,7 +16,7 @@ const COOLDOWN: i64 = 30;
 
 /// Credentials to call a service with.
 pub struct Usable {
-    /// Values by setting.
+    /// Values by setting; of the secrets those that the service is called with.
     pub settings: Opened,
     /// The access token, if the service speaks OAuth.
     pub access: Option<(SecretRef, Secret)>,
@@ -61,7 +61,7 @@ impl Exchanges {
         let (_, live, connector) = found(&views, wanted.connection).ok_or(Refusal::NotFound)?;
         callable(live, views.standing(wanted.principal.tenant, connector, live))?;
         if connector.auth_type != AuthType::Oauth2 {
-            let settings = self.settings(&views, wanted.principal.tenant, live, connector).await?;
+            let settings = self.settings_for(&views, wanted.principal.tenant, live, connector, &|id| is_called_with(connector, id)).await?;
             return Ok(Usable { settings, access: None });
         }
         let good = live.access.as_ref().filter(|access| refused != Some(&access.secret));
@@ -72,7 +72,7 @@ impl Exchanges {
         let (tenant, live, connector) = found(&views, wanted.connection).ok_or(Refusal::NotFound)?;
         let access = live.access.as_ref().ok_or_else(|| Refusal::InvalidState("it has no access token".into()))?;
         let value = self.vault.open_secret(tenant, &access.secret).await?;
-        let settings = self.settings(&views, tenant, live, connector).await?;
+        let settings = self.settings_for(&views, tenant, live, connector, &|id| is_called_with(connector, id)).await?;
         Ok(Usable { settings, access: Some((access.secret.clone(), value)) })
     }
 
@@ -125,6 +125,11 @@ fn callable(live: &Connection, phase: Phase) -> Result<(), Refusal> {
         Phase::Added => Err(Refusal::InvalidState("the connection has no credentials yet".into())),
         Phase::Authorized => Err(Refusal::InvalidState("settings of the connection are missing".into())),
     }
+}
+
+/// Whether a setting goes into calls of the service. A client's secret, which is for exchanges only, stays sealed.
+fn is_called_with(connector: &Connector, id: &str) -> bool {
+    connector.api.as_ref().is_some_and(|api| api.uses(connector.auth_type, id))
 }
 
 fn is_near(access: &Access, now: Moment) -> bool {

@@ -98,17 +98,29 @@ impl Exchanges {
     /// All settings of a connection, opened: those that the tenant supplies, and over them its own. The intent that stands in the log, or the use
     /// that will, is the record of this.
     pub(super) async fn settings(&self, views: &Views, tenant: TenantId, live: &Connection, connector: &Connector) -> Result<Opened, VaultError> {
+        self.settings_for(views, tenant, live, connector, &|_| true).await
+    }
+
+    /// The same, with those secrets only that are wanted.
+    pub(super) async fn settings_for(
+        &self,
+        views: &Views,
+        tenant: TenantId,
+        live: &Connection,
+        connector: &Connector,
+        wanted: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Opened, VaultError> {
         let (supply, mut settings) = (views.supply(tenant, connector, Some(live)), Opened::new());
         for (id, value) in supply.facts() {
             settings.insert(id.clone(), fact(value));
         }
-        for (id, secret) in supply.secrets().filter(|(id, _)| !holds(&live.settings, &live.sealed, id)) {
+        for (id, secret) in supply.secrets().filter(|(id, _)| wanted(id) && !holds(&live.settings, &live.sealed, id)) {
             settings.insert(id.clone(), self.vault.open_secret(tenant, secret).await?);
         }
         for (id, value) in live.settings.iter().filter(|(id, value)| is_value(value) || !supply.has(id)) {
             settings.insert(id.clone(), fact(value));
         }
-        for (id, secret) in &live.sealed {
+        for (id, secret) in live.sealed.iter().filter(|(id, _)| wanted(id)) {
             settings.insert(id.clone(), self.vault.open_secret(tenant, secret).await?);
         }
         Ok(settings)

@@ -77,6 +77,17 @@ fn a_stored_connector_of_before_is_read_and_an_inject_is_told_by_its_place() {
 }
 
 /// Spoils the API of a sound connector, whose fields are `client_id` and the sensitive `client_secret`.
+#[test]
+fn what_goes_into_calls_is_used_and_a_client_s_secret_is_not() {
+    let inject = |value: &str| Inject::Header { name: "x-key".into(), value: value.into() };
+    let base_url = "https://{subdomain}.example.com/{region}".to_owned();
+    let api = |auth| Api { base_url: base_url.clone(), hosts: vec!["{account}.example.org".into()], auth };
+    let used = ["subdomain", "region", "account", "api_key"].map(|id| api(vec![inject("Key {api_key}")]).uses(AuthType::ApiKey, id));
+    assert_eq!(used, [true; 4]);
+    let used = ["client_secret", "api_key", "access_token"].map(|id| api(vec![]).uses(AuthType::Oauth2, id));
+    assert_eq!(used, [false, false, true]);
+}
+
 fn refused_api(spoil: impl FnOnce(&mut Api)) -> String {
     let mut connector = pipedrive();
     spoil(connector.api.as_mut().unwrap());

@@ -104,6 +104,14 @@ impl Api {
         if self.auth.is_empty() && auth_type == AuthType::Oauth2 { vec![bearer()] } else { self.auth.clone() }
     }
 
+    /// Whether a setting's value goes into what is called, or into the call.
+    #[must_use]
+    pub fn uses(&self, auth_type: AuthType, id: &str) -> bool {
+        let injects = self.injects(auth_type);
+        let texts = std::iter::once(&self.base_url).chain(&self.hosts).map(String::as_str).chain(injects.iter().flat_map(Inject::values));
+        texts.flat_map(placeholders).any(|name| name == id)
+    }
+
     /// Whether it agrees with the rest of its connector.
     pub(super) fn check(&self, connector: &Connector) -> Result<(), Refusal> {
         self.check_base(connector)?;
