@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::credentials::connection::{Outcome, Tokens};
+use crate::egress::retry_after;
 use crate::kernel::{MAX_SECRET, Moment, Secret};
 
 type Object = Map<String, Value>;
@@ -12,15 +13,12 @@ const MAX_LIFETIME: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
 /// The longest part of a service's error code that is repeated.
 const MAX_CODE: usize = 64;
 
-/// The longest time that a service may ask to wait, in seconds: a day.
-const MAX_RETRY_AFTER: i64 = 24 * 3600;
-
-/// Reads an answer that came whole, to a request in which these secrets stood. `retry_after` is its header of that name.
+/// Reads an answer that came whole, to a request in which these secrets stood. `wait` is its `Retry-After`.
 #[must_use]
-pub fn read_answer(status: u16, body: &[u8], retry_after: Option<&str>, now: Moment, sent: &[&Secret]) -> Outcome {
+pub fn read_answer(status: u16, body: &[u8], wait: Option<&str>, now: Moment, sent: &[&Secret]) -> Outcome {
     match judge(status, body, now, sent) {
         Outcome::Failed { cause, passing, .. } => {
-            let retry_at = retry_after.filter(|_| passing).and_then(|text| read_retry_after(text, now));
+            let retry_at = wait.filter(|_| passing).and_then(|text| retry_after(text, now));
             Outcome::Failed { cause, passing, status: Some(status), retry_at, client: is_about_client(body) }
         }
         other => other,
@@ -33,19 +31,6 @@ fn is_about_client(body: &[u8]) -> bool {
     parsed
         .and_then(|object| object.get("error").and_then(Value::as_str).map(|error| ["invalid_client", "unauthorized_client"].contains(&error)))
         .unwrap_or(false)
-}
-
-/// RFC 9110, section 10.2.3: seconds, or a date. At most a day counts, and nothing that is over.
-fn read_retry_after(text: &str, now: Moment) -> Option<Moment> {
-    let text = text.trim();
-    let longest = now.plus_seconds(MAX_RETRY_AFTER);
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are a long time.
-        return Some(text.parse().map_or(longest, |seconds: i64| now.plus_seconds(seconds.min(MAX_RETRY_AFTER))));
-    }
-    let since = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let at = Moment::from_millis(i64::try_from(since.as_millis()).ok()?);
-    (at > now).then(|| at.min(longest))
 }
 
 fn judge(status: u16, body: &[u8], now: Moment, sent: &[&Secret]) -> Outcome {

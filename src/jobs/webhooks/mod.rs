@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use crate::credentials::connection::{self, Notice, notices};
 use crate::credentials::webhook::{Command as Order, Letter, State, Webhook};
 use crate::credentials::{AnyEvent, AnyState, Meta};
-use crate::egress::{Answer, Egress, EgressError, Limits, Request};
+use crate::egress::{Answer, Egress, EgressError, Limits, Request, retry_after};
 use crate::kernel::{EventId, Moment, Position, Random, Refusal, Secret, StreamId, TenantId};
 use crate::seal::webhook::sign;
 use crate::vault::access::Principal;
@@ -314,14 +314,9 @@ fn judge(answer: Result<Answer, EgressError>, now: Moment) -> Sent {
         Ok(Answer { status: status @ 300..=399, .. }) => failed(format!("the endpoint answered {status}: redirects are not followed"), Some(status), None),
         Ok(answer) => {
             let pause = answer.retry_after.as_deref().filter(|_| [429, 503].contains(&answer.status)).and_then(|text| retry_after(text, now));
+            let pause = pause.map(|at| (at.millis() - now.millis()) / 1000);
             failed(format!("the endpoint answered {}", answer.status), Some(answer.status), pause)
         }
         Err(error) => failed(error.to_string(), None, None),
     }
-}
-
-/// `Retry-After` in seconds: a number of them, or a date.
-fn retry_after(text: &str, now: Moment) -> Option<i64> {
-    let date = || jiff::fmt::rfc2822::parse(text).ok().map(|date| (date.timestamp().as_millisecond() - now.millis()) / 1000);
-    text.trim().parse::<u32>().ok().map(i64::from).or_else(date)
 }
