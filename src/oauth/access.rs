@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::call::{Opened, found};
 use super::exchange::{Exchanges, HELD, Landed, Since, Wanted, What};
 use crate::credentials::connection::{Access, Connection, Failure, Phase};
-use crate::credentials::connector::{AuthType, Connector, GrantType};
+use crate::credentials::connector::{AuthType, Connector};
 use crate::kernel::{Moment, Refusal, Secret, SecretRef};
 use crate::vault::VaultError;
 
@@ -79,7 +79,7 @@ impl Exchanges {
     /// Renews, unless that cannot be or has just failed; a token that has not ended serves on meanwhile.
     async fn renew(self: &Arc<Self>, wanted: &Wanted, live: &Connection, good: Option<&Access>, now: Moment) -> Result<(), NoCredentials> {
         let serves = good.is_some_and(|access| access.expires_at.is_none_or(|end| end > now));
-        let renewable = live.refresh.is_some() || matches!(live.grant, Some(GrantType::ClientCredentials | GrantType::Password));
+        let renewable = live.refresh.is_some() || live.begins_anew();
         let cooling = live.failure.as_ref().filter(|failure| cooled(failure) > now);
         let since = Since { access: live.access.as_ref().map(|access| access.secret.position), failed: live.failure.as_ref().map(|failure| failure.at) };
         let cause = match cooling {

@@ -37,7 +37,7 @@ pub struct Begin {
     pub scope: Option<String>,
 }
 
-/// The URL to send a user to. `challenge` is the code challenge, for a service that takes one.
+/// The URL to send a user to, with a code challenge where the service takes one.
 pub fn authorize_url(connector: &Connector, what: &Asked<'_>, settings: Settings<'_>) -> Result<String, Refusal> {
     let oauth = speaks_oauth(connector)?;
     let base = oauth.authorize_url.as_deref().ok_or_else(|| Refusal::InvalidState(format!("{} is not authorized by its user", connector.name)))?;
@@ -91,7 +91,8 @@ impl Exchanges {
         let connection = self.announce(principal, meta, key, &flow).await?;
         let views = self.vault.views();
         let (tenant, live, connector) = found(&views, connection).ok_or(Refusal::NotFound)?;
-        let settings = self.settings(&views, tenant, live, connector).await?;
+        // Of the secrets none but the client's id goes into the URL, where that is one: placeholders are no secrets.
+        let settings = self.settings_for(&views, tenant, live, connector, &|id| id == "client_id").await?;
         let (verifier, redirect_uri) = (self.code_verifier(connection, flow.id), self.callback_url());
         let asked = Asked { flow: flow.id, redirect_uri: &redirect_uri, verifier: &verifier, scope: scope.as_deref() };
         let url = authorize_url(connector, &asked, &|id| settings.get(id).map(Secret::duplicate))?;

@@ -19,6 +19,34 @@ use crate::web::body::raw;
 use crate::web::caller::only;
 use crate::web::limits::{ID, PROXY_BODY};
 
+/// One operation for each method under a path, and `routes()` over them; `Bearer`, `Problem`, `Errors` and `Passing` are the surface's own.
+macro_rules! by_method {
+    ($path:literal, $tag:literal, $description:literal; $($name:ident $method:ident $id:literal $summary:literal;)*) => {
+        $(
+            #[utoipa::path($method, path = $path, operation_id = $id, tag = $tag, summary = $summary, description = $description,
+                params($crate::surfaces::passing::PassedTo),
+                responses((status = 200, description = "What the service answers, with its own status", content_type = "*/*"), Passing, Errors))]
+            pub(super) async fn $name(
+                axum::extract::State(front): axum::extract::State<$crate::surfaces::Front>,
+                Bearer(call): Bearer,
+                method: axum::http::Method,
+                uri: axum::http::Uri,
+                headers: axum::http::HeaderMap,
+                body: axum::body::Body,
+            ) -> Result<axum::response::Response, Problem> {
+                Ok($crate::surfaces::passing::passed(call, front.settings.stream_limits, method, uri, headers, body).await?)
+            }
+        )*
+
+        /// The table of contents.
+        pub(super) fn routes() -> utoipa_axum::router::OpenApiRouter<$crate::surfaces::Front> {
+            utoipa_axum::router::OpenApiRouter::new().routes(utoipa_axum::routes!($($name),*))
+        }
+    };
+}
+
+pub(super) use by_method;
+
 /// What services may be asked.
 const METHODS: [Method; 7] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
 /// Tells a service's answer from one of ours: what services send under such a name does not come back.

@@ -95,9 +95,9 @@ pub fn notices(before: Option<&Connection>, after: &State, event: &Event) -> Vec
     tell(Notice::Callable, is_usable(live) && !before.is_some_and(is_usable));
     tell(Notice::Disabled, before.is_some_and(|before| before.enabled) && !live.enabled);
     let failure = |of: &Connection| of.failure.is_some();
-    let held = before.filter(|before| holds_tokens(before));
+    let held = before.filter(|before| before.holds_tokens());
     tell(Notice::RefreshPending, held.is_some_and(|held| !failure(held)) && failure(live));
-    tell(Notice::RefreshRecovered, held.is_some_and(failure) && !failure(live) && holds_tokens(live));
+    tell(Notice::RefreshRecovered, held.is_some_and(failure) && !failure(live) && live.holds_tokens());
     tell(Notice::RefreshFailed, matches!(event, Event::Dropped { .. }));
     tell(Notice::Revoked, matches!(event, Event::Revoked { .. }));
     told
@@ -108,12 +108,8 @@ fn is_usable(connection: &Connection) -> bool {
     connection.phase == Phase::Callable && connection.enabled
 }
 
-fn holds_tokens(connection: &Connection) -> bool {
-    connection.access.is_some() || connection.refresh.is_some()
-}
-
 /// Whatever a caller writes is an update. Of an exchange only what shows: new tokens in the place of old ones are its daily work.
 fn is_updated(before: &Connection, after: &Connection, event: &Event) -> bool {
-    let shows = || before.phase != after.phase || before.scope != after.scope || holds_tokens(before) != holds_tokens(after);
+    let shows = || before.phase != after.phase || before.scope != after.scope || before.holds_tokens() != after.holds_tokens();
     matches!(event, Event::Updated(_) | Event::Imported { .. } | Event::Consented { .. }) || shows()
 }

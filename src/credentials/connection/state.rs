@@ -208,12 +208,14 @@ impl Connection {
     }
 
     /// Whether it has any token in use.
-    pub(super) const fn holds_tokens(&self) -> bool {
+    #[must_use]
+    pub const fn holds_tokens(&self) -> bool {
         self.access.is_some() || self.refresh.is_some()
     }
 
     /// Whether its settings bring new tokens without its user.
-    pub(super) const fn begins_anew(&self) -> bool {
+    #[must_use]
+    pub const fn begins_anew(&self) -> bool {
         matches!(self.grant, Some(GrantType::ClientCredentials | GrantType::Password))
     }
 

@@ -116,21 +116,14 @@ impl Problem {
 
     /// A renewal brought nothing: told with the vendor's debug members.
     pub fn not_renewed(cause: &str, status: Option<u16>, drops_at: Option<i64>) -> Self {
-        let told = Self::exchange_failed(cause.to_owned(), status);
-        let mut debug = json!({"message": cause});
-        for (name, value) in [("response", status.map(|status| json!({"statusCode": status}))), ("credentials_expire_at_ms", drops_at.map(Value::from))] {
-            if let (Some(value), Some(members)) = (value, debug.as_object_mut()) {
-                members.insert(name.to_owned(), value);
-            }
-        }
-        Self { detail: json!({"type": "refresh_token_connector_error", "message": cause, "debug": debug}), ..told }
+        let debug = [("response", status.map(|status| json!({"statusCode": status}))), ("credentials_expire_at_ms", drops_at.map(Value::from))];
+        Self { detail: renewal_detail(cause, debug), ..Self::exchange_failed(cause.to_owned(), status) }
     }
 
     /// The access token of a connection could not be renewed.
     pub fn no_credentials(why: &NotRenewed) -> Self {
-        let debug = json!({"message": why.cause, "retry_after_ms": why.retry_after_ms, "cooldown_remaining_ms": why.cooldown_remaining_ms});
-        let detail = json!({"type": "refresh_token_connector_error", "message": why.cause, "debug": debug});
-        Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", detail)
+        let debug = [("retry_after_ms", why.retry_after_ms.map(Value::from)), ("cooldown_remaining_ms", Some(why.cooldown_remaining_ms.into()))];
+        Self::new(StatusCode::UNAUTHORIZED, "UnauthorizedError", "Unauthorized Request", renewal_detail(&why.cause, debug))
     }
 
     /// The service gave no answer that can be passed on.
@@ -148,6 +141,13 @@ impl Problem {
     pub fn busy() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailableError", "Try again later", "Too many requests of this sort are under way")
     }
+}
+
+/// The vendor's detail of a renewal that brought nothing; what is not known is left out.
+fn renewal_detail(cause: &str, debug: [(&str, Option<Value>); 2]) -> Value {
+    let known = debug.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let debug: serde_json::Map<String, Value> = std::iter::once(("message".to_owned(), cause.into())).chain(known).collect();
+    json!({"type": "refresh_token_connector_error", "message": cause, "debug": debug})
 }
 
 impl IntoResponse for Problem {

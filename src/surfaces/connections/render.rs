@@ -217,7 +217,7 @@ pub(super) fn links(caller: &Caller, connector: &Connector, live: Option<&Connec
     let state = caller.vault.mint_link(&caller.principal, key);
     let segment = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
     let link = |verb: &str| format!("{}/vault/{verb}/{}/{}?state={state}", caller.exchanges.public_url(), segment(&key.service_id), segment(&key.app));
-    let held = live.is_some_and(|live| live.access.is_some() || live.refresh.is_some());
+    let held = live.is_some_and(Connection::holds_tokens);
     Links { authorize: (!held || caller.acts("reauthorize")).then(|| link("authorize")), revoke: (held && caller.acts("disconnect")).then(|| link("revoke")) }
 }
 

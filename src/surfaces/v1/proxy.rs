@@ -1,29 +1,12 @@
 //! Calls passed through to a connection's service.
 
-use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::http::StatusCode;
 
-use super::super::call::Call;
-use super::super::passing::{NotPassed, PassedTo, passed};
-use super::Front;
-use crate::web::caller::bearer_token;
+use super::super::call::bearer;
+use super::super::passing::{NotPassed, by_method};
 use crate::web::problem::{Errors, Problem};
 
-/// A caller that presented a token of this vault.
-pub(super) struct Bearer(Call);
-
-impl FromRequestParts<Front> for Bearer {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Problem> {
-        Ok(Self(Call::begin(parts, front, bearer_token(&parts.headers).ok())?))
-    }
-}
+bearer!(Bearer, Problem);
 
 impl From<NotPassed> for Problem {
     fn from(not: NotPassed) -> Self {
@@ -41,36 +24,12 @@ impl From<NotPassed> for Problem {
     }
 }
 
-macro_rules! by_method {
-    ($($name:ident $method:ident $id:literal $summary:literal;)*) => {
-        $(
-            #[utoipa::path($method, path = "/v1/proxy", operation_id = $id, tag = "Proxy", summary = $summary,
-                description = "Calls the service of a connection with its credentials, which the caller never sees: they are put in here, and renewed \
-                    first when their end is near or the service answers 401. Header and body go on; the answer is passed back while it comes, \
-                    with `Keyledger-Downstream-Status` beside it, which no answer of the vault's own bears. Redirects are not followed. An answer \
-                    in which a credential stands is cut off. Needs `connections:proxy`.",
-                params(PassedTo),
-                responses((status = 200, description = "What the service answers, with its own status", content_type = "*/*"), Passing, Errors))]
-            pub(super) async fn $name(
-                State(front): State<Front>,
-                Bearer(call): Bearer,
-                method: Method,
-                uri: Uri,
-                headers: HeaderMap,
-                body: Body,
-            ) -> Result<Response, Problem> {
-                Ok(passed(call, front.settings.stream_limits, method, uri, headers, body).await?)
-            }
-        )*
-
-        /// The table of contents.
-        pub(super) fn routes() -> OpenApiRouter<Front> {
-            OpenApiRouter::new().routes(routes!($($name),*))
-        }
-    };
-}
-
 by_method! {
+    "/v1/proxy", "Proxy",
+    "Calls the service of a connection with its credentials, which the caller never sees: they are put in here, and renewed first when their end is \
+        near or the service answers 401. Header and body go on; the answer is passed back while it comes, with `Keyledger-Downstream-Status` beside \
+        it, which no answer of the vault's own bears. Redirects are not followed. An answer in which a credential stands is cut off. Needs \
+        `connections:proxy`.";
     get get "proxy_get" "Pass a GET through";
     post post "proxy_post" "Pass a POST through";
     put put "proxy_put" "Pass a PUT through";
