@@ -105,6 +105,14 @@ permissions! {
     IntegrationsRead = 35 "integrations:read",
     /// Make, change and delete what the tenant supplies.
     IntegrationsWrite = 36 "integrations:write",
+    /// Take back what was done, event by event.
+    UndoApply = 37 "undo:apply",
+    /// Put things, tenants or everything back to a moment.
+    RecoveryApply = 38 "recovery:apply",
+    /// Let secrets that were ended on purpose come back to life, by an undo or a recovery.
+    SecretsRevive = 39 "secrets:revive",
+    /// Destroy secrets and things for ever.
+    ShredApply = 40 "shred:apply",
 }
 
 impl Permission {

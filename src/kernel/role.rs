@@ -14,7 +14,7 @@ use super::{IdError, PermissionSet, StreamId};
 pub enum Builtin {
     /// Everything.
     Owner,
-    /// Everything but secrets' values and what concerns the whole vault.
+    /// Everything but secrets' values, what ends or brings back secrets for good, and what concerns the whole vault.
     Admin,
     /// Day-to-day work with credentials; no users, no roles.
     Operator,
@@ -58,6 +58,7 @@ const WORK: PermissionSet = PermissionSet::of(&[
     TokensIntrospect,
     HistoryRead,
     WebhooksWrite,
+    UndoApply,
 ]);
 
 impl Builtin {
@@ -101,7 +102,7 @@ impl Builtin {
     pub const fn permissions(self) -> PermissionSet {
         match self {
             Self::Owner => PermissionSet::ALL,
-            Self::Admin => PermissionSet::ALL.without(PermissionSet::of(&[VaultOperate, TenantsWrite, SecretsReveal, ApiClientsReveal])),
+            Self::Admin => PermissionSet::ALL.without(PermissionSet::of(&[VaultOperate, TenantsWrite, SecretsReveal, ApiClientsReveal, SecretsRevive, ShredApply])),
             Self::Operator => READS.and(WORK),
             Self::Reader => READS,
             Self::Auditor => READS.and(PermissionSet::of(&[AuditRead, HistoryRead])),
