@@ -59,7 +59,7 @@ pub fn read_and_open(path: &Path, vault: VaultId, keyring: &dyn Keyring) -> (Dur
         let header = record.header();
         let key = keys.entry(header.facts_key).or_insert_with(|| keyring.key(header.tenant, header.facts_key).unwrap());
         let facts = open(vault, &record, key);
-        std::hint::black_box(AnyEvent::from_facts(&header.kind, &facts[32..]).unwrap());
+        std::hint::black_box(AnyEvent::from_facts(&header.kind, &header.event_type, &facts[32..]).unwrap());
         events += 1;
     }
     (started.elapsed(), events)

@@ -1,9 +1,12 @@
 //! The one list of kinds. Each kind is a folder with the same names: `Command`, `Event`, `State`, `decide`, `evolve`.
 
 mod bearer;
+pub mod content;
 mod facts;
 pub mod issued;
+mod names;
 mod password;
+pub mod reverted;
 pub mod settings;
 mod shown;
 mod verifier;
@@ -11,6 +14,7 @@ mod verifier;
 pub use bearer::Bearer;
 pub use facts::{FactsError, Meta, Stored};
 pub use password::PasswordHash;
+pub use reverted::Reverted;
 pub use verifier::Verifier;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::{Header, Secret, StreamId, Version};
 
 /// Grows whenever a fold gives another state for the same events: snapshots and recorded state hashes name it.
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// What every kind's `decide` is told of its own stream.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +50,11 @@ macro_rules! kinds {
         /// An event of any kind.
         #[derive(Debug, PartialEq)]
         #[expect(missing_docs, reason = "the variants are the kinds, documented at their modules")]
-        pub enum AnyEvent { $($variant($module::Event),)* }
+        pub enum AnyEvent {
+            $($variant($module::Event),)*
+            /// The thing stands again as it stood.
+            Reverted(Box<Reverted>),
+        }
 
         /// A state of any kind.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,29 +88,37 @@ macro_rules! kinds {
         impl AnyEvent {
             /// The kind's stored name.
             #[must_use]
-            pub const fn kind(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $module::NAME,)* }
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $module::NAME,)* Self::Reverted(reverted) => reverted.to.kind() }
             }
 
             /// The event's stored name.
             #[must_use]
             pub const fn event_type(&self) -> &'static str {
-                match self { $(Self::$variant(event) => event.name(),)* }
+                match self { $(Self::$variant(event) => event.name(),)* Self::Reverted(_) => reverted::NAME }
             }
 
             /// The stored JSON of the facts: `{"meta": …, "event": …}`.
             pub fn to_facts(&self, meta: &Meta) -> Result<Vec<u8>, FactsError> {
-                match self { $(Self::$variant(event) => facts::encode(meta, event),)* }
+                match self {
+                    $(Self::$variant(event) => facts::encode(meta, event),)*
+                    Self::Reverted(reverted) => facts::encode(meta, &AsReverted { reverted: &**reverted }),
+                }
             }
 
             /// The event alone, as it stands in the stored facts.
             fn to_json(&self) -> Result<serde_json::Value, FactsError> {
-                match self { $(Self::$variant(event) => serde_json::to_value(event).map_err(|_| FactsError::Shape),)* }
+                match self {
+                    $(Self::$variant(event) => serde_json::to_value(event).map_err(|_| FactsError::Shape),)*
+                    Self::Reverted(reverted) => serde_json::to_value(AsReverted { reverted }).map_err(|_| FactsError::Shape),
+                }
             }
 
-            /// Reads stored facts of a kind.
-            pub fn from_facts(kind: &str, json: &[u8]) -> Result<Stored, FactsError> {
+            /// Reads stored facts of a kind and a type of event.
+            pub fn from_facts(kind: &str, event_type: &str, json: &[u8]) -> Result<Stored, FactsError> {
                 match kind {
+                    $($module::NAME)|* if event_type == reverted::NAME => facts::decode::<AsReverted<Box<Reverted>>>(json)
+                        .map(|(meta, event)| Stored { meta, event: Self::Reverted(event.reverted) }),
                     $($module::NAME => facts::decode(json).map(|(meta, event)| Stored { meta, event: Self::$variant(event) }),)*
                     _ => Err(FactsError::UnknownKind),
                 }
@@ -126,6 +142,7 @@ macro_rules! kinds {
             #[must_use]
             pub fn evolve(self, header: &Header, event: AnyEvent) -> Self {
                 match (self, event) {
+                    (state, AnyEvent::Reverted(reverted)) if state.sort() == reverted.to.sort() => reverted.evolve(&state, header),
                     $((Self::Absent, AnyEvent::$variant(event)) => Self::$variant($module::evolve($module::State::default(), header, event)),
                     (Self::$variant(state), AnyEvent::$variant(event)) => Self::$variant($module::evolve(state, header, event)),)*
                     (state, _) => state,
@@ -172,6 +189,14 @@ kinds! {
     Webhook: webhook,
     /// What a tenant supplies for all connections to one service.
     Integration: integration,
+    /// What was put back to a moment.
+    Recovery: recovery,
+}
+
+/// How a compensating event stands in its facts.
+#[derive(Serialize, Deserialize)]
+struct AsReverted<T> {
+    reverted: T,
 }
 
 impl AnyState {

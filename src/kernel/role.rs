@@ -102,7 +102,9 @@ impl Builtin {
     pub const fn permissions(self) -> PermissionSet {
         match self {
             Self::Owner => PermissionSet::ALL,
-            Self::Admin => PermissionSet::ALL.without(PermissionSet::of(&[VaultOperate, TenantsWrite, SecretsReveal, ApiClientsReveal, SecretsRevive, ShredApply])),
+            Self::Admin => {
+                PermissionSet::ALL.without(PermissionSet::of(&[VaultOperate, TenantsWrite, SecretsReveal, ApiClientsReveal, SecretsRevive, ShredApply]))
+            }
             Self::Operator => READS.and(WORK),
             Self::Reader => READS,
             Self::Auditor => READS.and(PermissionSet::of(&[AuditRead, HistoryRead])),

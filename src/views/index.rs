@@ -164,11 +164,20 @@ impl Views {
         }
     }
 
-    /// The latest one of a name: a snapshot brings them in no order.
+    /// An integration that was deleted may be there again: of one name, the one that is there is the latest.
+    pub(super) fn renew_integration(&mut self, id: StreamId) {
+        let Some(entry) = self.things.get(&id).cloned() else { return };
+        if let AnyState::Integration(state) = &entry.state {
+            self.integration_of(id, &entry, state);
+        }
+    }
+
+    /// The latest one of a name, and before all others one that is there: a snapshot brings them in no order.
     fn integration_of(&mut self, id: StreamId, entry: &Entry, state: &integration::State) {
         let Some((api, service)) = state.service() else { return };
         let latest = self.integrations.entry((entry.tenant, api.to_owned(), service.to_owned())).or_insert((entry.first, id));
-        *latest = (*latest).max((entry.first, id));
+        let is_live = self.things.get(&latest.1).is_some_and(|entry| entry.state.is_live());
+        *latest = (is_live, *latest).max((entry.state.is_live(), (entry.first, id))).1;
     }
 
     /// Takes or frees the key of a connection, consumer or webhook.

@@ -61,11 +61,11 @@ impl Views {
     #[must_use]
     pub fn connector(&self, tenant: TenantId, unified_api: &str, service_id: &str) -> Option<(StreamId, &connector::Connector)> {
         let named = |owner| self.connectors.get(&(owner, unified_api.to_owned(), service_id.to_owned()));
-        let id = *named(tenant).or_else(|| named(TenantId::SYSTEM))?;
-        match &self.thing(id)?.state {
-            AnyState::Connector(connector::State::Live(connector)) => Some((id, connector)),
+        let live = |id: &StreamId| match &self.thing(*id)?.state {
+            AnyState::Connector(connector::State::Live(connector)) => Some((*id, &**connector)),
             _ => None,
-        }
+        };
+        named(tenant).and_then(live).or_else(|| named(TenantId::SYSTEM).and_then(live))
     }
 
     /// All connectors that a tenant sees, by API family and service.

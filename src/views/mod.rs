@@ -105,7 +105,7 @@ impl Views {
     }
 
     /// The one fold: takes the next event in.
-    pub fn fold(&mut self, header: &Header, event: AnyEvent) {
+    pub fn fold(&mut self, header: &Header, mut event: AnyEvent) {
         (self.position, self.recorded_at) = (header.position, header.recorded_at);
         if let AnyEvent::Vault(crate::credentials::vault::Event::Shredded { secrets, .. }) = &event {
             let gone: std::collections::HashSet<(Position, &str)> = secrets.iter().map(|secret| (secret.position, secret.name.as_str())).collect();
@@ -116,24 +116,32 @@ impl Views {
                 self.retired.remove(&due);
             }
         }
-        if matches!(event, AnyEvent::Connection(_)) {
+        if event.kind() == connection::NAME {
             self.connections_last.insert(header.tenant, header.position);
         }
         if let Some(entry) = self.things.get_mut(&header.stream) {
             // Changed in its place, unless somebody still reads it.
             let entry = Arc::make_mut(entry);
             let held = retire::held(&entry.state, header, &event);
+            let revived = matches!(&event, AnyEvent::Reverted(reverted) if matches!(reverted.to, AnyState::Integration(_)));
             let before = index::Names::of(header.stream, entry);
+            let spared = if let AnyEvent::Reverted(reverted) = &mut event { std::mem::take(&mut reverted.spared) } else { Vec::new() };
             entry.state = std::mem::take(&mut entry.state).evolve(header, event);
             (entry.version, entry.last) = (header.version, header.position);
             if header.class == Class::Change {
                 entry.content_version = header.version;
             }
             retire::dropped(&mut self.retired, header, &held, &entry.state);
+            for secret in spared {
+                self.retired.remove(&(secret.due, secret.position, secret.name));
+            }
             let after = index::Names::of(header.stream, entry);
             if before != after {
                 let tenant = entry.tenant;
                 self.rename(header.stream, tenant, before, after);
+            }
+            if revived {
+                self.renew_integration(header.stream);
             }
             return;
         }

@@ -72,7 +72,7 @@ impl Opener {
     pub fn stored(record: &Record, json: &[u8]) -> Result<Stored, FoldError> {
         let header = record.header();
         let at = |cause| FoldError { position: header.position, cause };
-        let stored = AnyEvent::from_facts(&header.kind, json).map_err(|error| at(error.into()))?;
+        let stored = AnyEvent::from_facts(&header.kind, &header.event_type, json).map_err(|error| at(error.into()))?;
         if stored.event.event_type() == header.event_type { Ok(stored) } else { Err(at(FoldCause::OtherEvent)) }
     }
 

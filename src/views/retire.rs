@@ -35,8 +35,8 @@ pub(super) type Held = (SecretRef, Moment);
 pub(super) fn held(state: &AnyState, header: &Header, event: &AnyEvent) -> Vec<Held> {
     let undone = header.recorded_at.plus_seconds(UNDO_WINDOW);
     match (state, event) {
-        (AnyState::Connection(connection::State::Live(live)), AnyEvent::Connection(event)) if takes_away(event) => {
-            let deleted = matches!(event, connection::Event::Deleted);
+        (AnyState::Connection(connection::State::Live(live)), event) if takes_away(event) => {
+            let deleted = matches!(event, AnyEvent::Connection(connection::Event::Deleted));
             let ends = live.access.as_ref().filter(|_| !deleted).and_then(|access| Some((&access.secret, access.expires_at?)));
             let of_access = |secret: &SecretRef| ends.filter(|(access, _)| *access == secret).map(|(_, end)| end);
             let at = |secret: &SecretRef| of_access(secret).map_or(undone, |end| end.max(header.recorded_at).plus_seconds(KEPT_AFTER_EXPIRY));
@@ -48,8 +48,9 @@ pub(super) fn held(state: &AnyState, header: &Header, event: &AnyEvent) -> Vec<H
 }
 
 /// Whether an event of a connection may put secrets out of use: most do not, and are many.
-const fn takes_away(event: &connection::Event) -> bool {
+fn takes_away(event: &AnyEvent) -> bool {
     use connection::Event;
+    let AnyEvent::Connection(event) = event else { return matches!(event, AnyEvent::Reverted(_)) };
     matches!(
         event,
         Event::Updated(_)

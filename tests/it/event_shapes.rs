@@ -136,7 +136,7 @@ fn others() -> Vec<AnyEvent> {
 }
 
 /// At least one event of each type. The match has no other arm, so that a new type without an example does not compile.
-fn examples() -> Vec<AnyEvent> {
+pub fn examples() -> Vec<AnyEvent> {
     let all: Vec<AnyEvent> = connections().into_iter().map(AnyEvent::from).chain(others()).collect();
     for event in &all {
         match event {
@@ -193,7 +193,7 @@ fn files() -> Vec<(String, AnyEvent)> {
         let file = if *count == 1 { name } else { name.replace(".json", &format!(".{count}.json")) };
         (file, event)
     };
-    examples().into_iter().map(numbered).collect()
+    examples().into_iter().chain(crate::event_shapes_reverted::examples(examples())).map(numbered).collect()
 }
 
 #[test]
@@ -216,13 +216,12 @@ fn every_stored_shape_is_read_and_says_the_same_again() {
     for entry in fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         let file = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let (kind, text) = (file.split('.').next().unwrap(), fs::read(&path).unwrap());
-        let read = AnyEvent::from_facts(kind, &text).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let parts: Vec<&str> = file.split('.').collect();
+        let (parts, text) = (file.split('.').collect::<Vec<&str>>(), fs::read(&path).unwrap());
+        let read = AnyEvent::from_facts(parts[0], parts[1], &text).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert_eq!(name(&read.event), format!("{}.{}.json", parts[0], parts[1]));
         let again: Value = serde_json::from_slice(&read.event.to_facts(&read.meta).unwrap()).unwrap();
         assert_eq!(again, serde_json::from_slice::<Value>(&text).unwrap(), "{file}");
-        assert!(AnyEvent::from_facts("unknown", &text).is_err());
+        assert!(AnyEvent::from_facts("unknown", "created", &text).is_err());
         seen.insert(file);
     }
     assert_eq!(seen, files().into_iter().map(|(file, _)| file).collect(), "one file for each example");
@@ -231,6 +230,6 @@ fn every_stored_shape_is_read_and_says_the_same_again() {
 #[test]
 fn what_was_never_written_is_not_read() {
     for bad in ["", "{}", "[]", r#"{"meta":{}}"#, r#"{"meta":{},"event":"no such"}"#, r#"{"meta":{},"event":{"created":{}}}"#, r#"{"event":"deleted"}"#] {
-        assert!(AnyEvent::from_facts("connection", bad.as_bytes()).is_err(), "{bad}");
+        assert!(AnyEvent::from_facts("connection", "created", bad.as_bytes()).is_err(), "{bad}");
     }
 }

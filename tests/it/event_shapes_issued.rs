@@ -6,7 +6,7 @@ use keyledger::credentials::issued::{Event as Secret, KnownToken, SecretId};
 use keyledger::credentials::provider_key::{self, Provider, Written};
 use keyledger::credentials::usage::{self, Use};
 use keyledger::credentials::{
-    AnyEvent, PasswordHash, To, Verifier, api_client, api_key, application, organization, role, session, tenant, user, user_application, webhook,
+    AnyEvent, PasswordHash, To, Verifier, api_client, api_key, application, organization, recovery, role, session, tenant, user, user_application, webhook,
 };
 use keyledger::kernel::*;
 
@@ -197,6 +197,7 @@ pub fn is_known(event: &AnyEvent) -> bool {
             webhook::Event::Created { .. } | webhook::Event::Updated(_) | webhook::Event::Rotated { .. } | webhook::Event::Gone { .. } => true,
             webhook::Event::Progressed(_) | webhook::Event::Replayed(_) | webhook::Event::Tested { .. } | webhook::Event::Deleted => true,
         },
+        AnyEvent::Reverted(_) | AnyEvent::Recovery(recovery::Event::Started { .. } | recovery::Event::Finished { .. }) => true,
         AnyEvent::Vault(_) | AnyEvent::Connector(_) | AnyEvent::Consumer(_) | AnyEvent::Connection(_) => false,
     }
 }

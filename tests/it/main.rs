@@ -41,6 +41,7 @@ mod event_shapes;
 mod event_shapes_connections;
 mod event_shapes_integrations;
 mod event_shapes_issued;
+mod event_shapes_reverted;
 mod exchange;
 mod exchange_bench;
 mod exchange_hostile;

@@ -151,6 +151,11 @@ impl ApiKey {
     pub fn more(&self) -> &More {
         self.more.as_deref().unwrap_or(&NOTHING_MORE)
     }
+
+    /// Keeps nothing for what it does not have.
+    pub(super) fn tidy(&mut self) {
+        self.more = self.more.take().filter(|more| **more != NOTHING_MORE);
+    }
 }
 
 /// A key's life.

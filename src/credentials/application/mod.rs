@@ -134,7 +134,7 @@ pub enum State {
     },
 }
 
-fn claim(given: &str) -> Claim {
+pub(super) fn claim(given: &str) -> Claim {
     name::claim(NAME, &[], given)
 }
 

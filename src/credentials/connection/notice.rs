@@ -75,9 +75,10 @@ impl Notice {
     }
 }
 
-/// What an event tells, in the order in which it is told; `before` and `after` are the connection around it.
+/// What an event tells, in the order in which it is told; `before` and `after` are the connection around it. Without an event of its own it was put
+/// back to where it stood.
 #[must_use]
-pub fn notices(before: Option<&Connection>, after: &State, event: &Event) -> Vec<Notice> {
+pub fn notices(before: Option<&Connection>, after: &State, event: Option<&Event>) -> Vec<Notice> {
     let (before, live) = match (before, after) {
         (before, State::Live(live)) => (before, live),
         (Some(_), State::Deleted { .. }) => return vec![Notice::Deleted],
@@ -98,8 +99,8 @@ pub fn notices(before: Option<&Connection>, after: &State, event: &Event) -> Vec
     let held = before.filter(|before| before.holds_tokens());
     tell(Notice::RefreshPending, held.is_some_and(|held| !failure(held)) && failure(live));
     tell(Notice::RefreshRecovered, held.is_some_and(failure) && !failure(live) && live.holds_tokens());
-    tell(Notice::RefreshFailed, matches!(event, Event::Dropped { .. }));
-    tell(Notice::Revoked, matches!(event, Event::Revoked { .. }));
+    tell(Notice::RefreshFailed, matches!(event, Some(Event::Dropped { .. })));
+    tell(Notice::Revoked, matches!(event, Some(Event::Revoked { .. })));
     told
 }
 
@@ -109,7 +110,7 @@ fn is_usable(connection: &Connection) -> bool {
 }
 
 /// Whatever a caller writes is an update. Of an exchange only what shows: new tokens in the place of old ones are its daily work.
-fn is_updated(before: &Connection, after: &Connection, event: &Event) -> bool {
+fn is_updated(before: &Connection, after: &Connection, event: Option<&Event>) -> bool {
     let shows = || before.phase != after.phase || before.scope != after.scope || before.holds_tokens() != after.holds_tokens();
-    matches!(event, Event::Updated(_) | Event::Imported { .. } | Event::Consented { .. }) || shows()
+    matches!(event, None | Some(Event::Updated(_) | Event::Imported { .. } | Event::Consented { .. })) || shows()
 }

@@ -191,6 +191,19 @@ impl Connection {
         self.extra.as_ref().and_then(|extra| extra.consents.last()).is_some_and(|consent| !consent.granted)
     }
 
+    /// Takes over what only goes forward: exchanges, calls, consents and, unless those of this state are to be used again, tokens.
+    pub(in crate::credentials) fn go_on_from(&mut self, now: &Self, tokens: bool) {
+        (self.flight, self.failure, self.extra, self.updated_at) = (now.flight.clone(), now.failure.clone(), now.extra.clone(), now.updated_at);
+        if tokens {
+            self.failure = None;
+            if let Some(extra) = &mut self.extra {
+                (extra.revoked, extra.dropped) = (None, None);
+            }
+        } else {
+            (self.access, self.refresh, self.scope) = (now.access.clone(), now.refresh.clone(), now.scope.clone());
+        }
+    }
+
     /// Whether its tokens were removed after an intent, because the user wanted it.
     pub(super) fn is_revoked_since(&self, intent: Position) -> bool {
         self.extra.as_ref().and_then(|extra| extra.revoked).is_some_and(|revoked| revoked > intent)

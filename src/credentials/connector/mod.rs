@@ -282,18 +282,24 @@ pub enum State {
     Live(#[serde(with = "as_text")] Box<Connector>),
 }
 
-/// As JSON in one piece also where the encoding is another: its members come and go, and postcard looks for each at its place.
+/// As JSON in one piece where the encoding is another: its members come and go, and postcard looks for each at its place.
 mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de, ser};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
     use super::Connector;
 
     #[expect(clippy::borrowed_box, reason = "serde hands over the field as it is")]
     pub fn serialize<S: Serializer>(connector: &Box<Connector>, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            return connector.serialize(to);
+        }
         to.serialize_str(&serde_json::to_string(connector).map_err(ser::Error::custom)?)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Box<Connector>, D::Error> {
+        if from.is_human_readable() {
+            return Box::deserialize(from);
+        }
         serde_json::from_str(&String::deserialize(from)?).map_err(de::Error::custom)
     }
 }

@@ -148,8 +148,8 @@ impl State {
 }
 
 /// One for each service of a tenant.
-fn claim(connector: &Connector) -> Claim {
-    Claim::exact(NAME, &[&connector.unified_api], &connector.service_id)
+pub(super) fn claim(unified_api: &str, service_id: &str) -> Claim {
+    Claim::exact(NAME, &[unified_api], service_id)
 }
 
 /// Only what the service asks for may be supplied; what is there may be removed, whatever it asks for by now. The refusal repeats nothing that was
@@ -180,7 +180,7 @@ pub fn decide(subject: Subject, connector: &Connector, state: &State, command: C
         }
         (State::Live(live), Command::Update { enabled, settings }) => update(subject, connector, live, enabled, settings),
         (State::Live(_), Command::Reveal { secret }) => Ok(Plan::of(Write::observation(subject.stream, Event::Revealed { secret }))),
-        (State::Live(_), Command::Delete) => Ok(Plan::of(Write::change(subject.stream, subject.version, Event::Deleted).freeing(claim(connector)))),
+        (State::Live(_), Command::Delete) => Ok(Plan::of(Write::change(subject.stream, subject.version, Event::Deleted).freeing(claim(&connector.unified_api, &connector.service_id)))),
         (State::Absent | State::Deleted { .. }, _) => Err(Refusal::NotFound),
     }
 }
@@ -190,7 +190,7 @@ fn create(subject: Subject, connector: &Connector, enabled: bool, given: GivenSe
     let (unified_api, service_id) = (connector.unified_api.clone(), connector.service_id.clone());
     let mut write = Write::change(subject.stream, subject.version, Event::Created { unified_api, service_id, enabled, settings: facts });
     write.secrets = sealing;
-    Ok(Plan::of(write.taking(claim(connector))))
+    Ok(Plan::of(write.taking(claim(&connector.unified_api, &connector.service_id))))
 }
 
 fn update(subject: Subject, connector: &Connector, live: &Integration, enabled: Option<bool>, given: GivenSettings) -> Result<Plan<Event>, Refusal> {

@@ -166,6 +166,13 @@ impl Issued {
         Self { current: generation(tokens, at), more: None }
     }
 
+    /// Takes over what only goes forward: which secrets there were, and which access tokens are no longer accepted.
+    pub(super) fn go_on_from(&mut self, now: &Self) {
+        let mut more = now.more.as_deref().cloned().unwrap_or_default();
+        more.earlier = self.earlier().to_vec();
+        self.more = (more != More::default()).then(|| more.into());
+    }
+
     /// All secrets that work at a time, latest first, and when they stop.
     pub fn working(&self, now: Moment) -> impl Iterator<Item = (&Known, &Generation)> {
         let earlier = self.earlier().iter().filter(move |generation| generation.ends_at.is_some_and(|end| end > now));

@@ -218,7 +218,7 @@ impl State {
     }
 }
 
-fn claim(user: StreamId, provider: Provider) -> Claim {
+pub(super) fn claim(user: StreamId, provider: Provider) -> Claim {
     Claim::exact(NAME, &[&user.to_string()], provider.name())
 }
 

@@ -94,7 +94,7 @@ pub enum State {
     },
 }
 
-fn claim(given: &str) -> Claim {
+pub(super) fn claim(given: &str) -> Claim {
     name::claim(NAME, &[], given)
 }
 

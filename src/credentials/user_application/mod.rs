@@ -99,7 +99,7 @@ pub enum State {
     },
 }
 
-fn claims(user: StreamId, name: &str, seat: u8) -> [Claim; 2] {
+pub(super) fn claims(user: StreamId, name: &str, seat: u8) -> [Claim; 2] {
     let user = user.to_string();
     [Claim::exact(NAME, &[&user], name), Claim::exact("user_application.seat", &[&user], &seat.to_string())]
 }

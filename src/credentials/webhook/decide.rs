@@ -8,7 +8,7 @@ use crate::credentials::{Sealing, Subject};
 use crate::kernel::{Claim, Moment, Plan, Position, Refusal, Secret, Write};
 
 /// A tenant has so many seats: a limit that holds however many are made at once.
-fn claim(seat: u8) -> Claim {
+pub(in crate::credentials) fn claim(seat: u8) -> Claim {
     Claim::exact("webhook.seat", &[], &seat.to_string())
 }
 

@@ -4,6 +4,7 @@ mod decide;
 mod progress;
 
 pub use decide::decide;
+pub(super) use decide::claim;
 pub use progress::{Dead, Failed, Letter, MAX_DEAD, MAX_RETRYING, Progress, Progressed, Replay, Retry, STOPS_AFTER};
 
 use serde::{Deserialize, Serialize};
@@ -194,6 +195,7 @@ pub struct Webhook {
     /// Position of its making: nothing before it is ever sent.
     pub since: Position,
     /// How far it has been told.
+    #[serde(with = "progress::kept")]
     pub progress: Progress,
     /// Since when.
     pub created_at: Moment,

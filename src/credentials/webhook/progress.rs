@@ -123,6 +123,36 @@ pub struct Progress {
     pub failed: Option<Failed>,
 }
 
+/// In JSON, which an event that puts a webhook back is written in, only how far it has come: what waited for it is not put back.
+pub(super) mod kept {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Progress;
+    use crate::kernel::Position;
+
+    #[derive(Serialize, Deserialize)]
+    struct Kept {
+        through: Position,
+        turn: u32,
+        delivered: u64,
+    }
+
+    pub fn serialize<S: Serializer>(progress: &Progress, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            return Kept { through: progress.through, turn: progress.turn, delivered: progress.delivered }.serialize(to);
+        }
+        progress.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Progress, D::Error> {
+        if from.is_human_readable() {
+            let kept = Kept::deserialize(from)?;
+            return Ok(Progress { through: kept.through, turn: kept.turn, delivered: kept.delivered, ..Progress::default() });
+        }
+        Progress::deserialize(from)
+    }
+}
+
 impl Progressed {
     /// Takes note that a letter was delivered. It had been tried before, or is sent again, when `known`.
     pub fn deliver(&mut self, letter: Letter, known: bool, now: Moment) {

@@ -289,7 +289,8 @@ impl Webhooks {
 
 /// What an event tells.
 fn told(around: &Around) -> Vec<Notice> {
-    let (AnyEvent::Connection(event), AnyState::Connection(after)) = (&around.event, &around.after) else { return Vec::new() };
+    let AnyState::Connection(after) = &around.after else { return Vec::new() };
+    let event = if let AnyEvent::Connection(event) = &around.event { Some(event) } else { None };
     match &around.before {
         AnyState::Connection(connection::State::Live(before)) => notices(Some(before), after, event),
         _ => notices(None, after, event),
