@@ -130,6 +130,25 @@ pub fn same(one: &AnyState, other: &AnyState) -> Result<bool, FactsError> {
     Ok(one.is_live() == other.is_live() && differences(one, other)?.iter().all(|difference| difference.forward))
 }
 
+/// Whether two states of a connection hold other tokens.
+pub fn other_tokens(one: &AnyState, other: &AnyState) -> Result<bool, FactsError> {
+    Ok(differences(one, other)?.iter().any(|difference| TOKENS.contains(&difference.field.member.as_str())))
+}
+
+/// Members that hold secrets, or what a presented one is compared with.
+const SECRETS: [&str; 6] = ["issued", "sealed", "secret", "former", "password", "mask"];
+
+/// `to` with the secrets that the thing has now, tokens included. Both are of a thing that is there.
+pub fn keeping_secrets(now: &AnyState, to: &AnyState) -> Result<AnyState, FactsError> {
+    let (mut all, present) = (members(to)?, members(now)?);
+    for member in SECRETS.into_iter().chain(if matches!(now, AnyState::Connection(_)) { &TOKENS[..] } else { &[] }.iter().copied()) {
+        if let Some(value) = present.get(member) {
+            all.insert(member.into(), value.clone());
+        }
+    }
+    live(to, all)
+}
+
 /// What an undo of one step comes to.
 #[derive(Debug, PartialEq)]
 pub struct Merged {

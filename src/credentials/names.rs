@@ -1,10 +1,10 @@
 //! What a state holds of others: the names that it has taken, and the things that it cannot be without.
 
 use super::{
-    AnyState, api_key, application, attempts, connection, connector, consumer, integration, organization, provider_key, role, tenant, usage, user,
+    AnyState, api_client, api_key, application, attempts, connection, connector, consumer, integration, organization, provider_key, role, tenant, usage, user,
     user_application, webhook,
 };
-use crate::kernel::{Claim, StreamId};
+use crate::kernel::{Claim, SecretRef, StreamId};
 
 impl AnyState {
     /// The names that a thing holds while it stands so: all of its claims but those of an exchange under way.
@@ -27,6 +27,52 @@ impl AnyState {
             Self::Usage(_) => vec![usage::claim()],
             Self::Attempts(_) => vec![attempts::claim()],
             _ => Vec::new(),
+        }
+    }
+
+    /// The application that it belongs to, if any.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        match self {
+            Self::Connection(connection::State::Live(live)) => Some(&live.key.app),
+            Self::Connection(connection::State::Deleted { key, .. }) => Some(&key.app),
+            Self::Consumer(consumer::State::Live(live)) => Some(&live.app),
+            Self::Consumer(consumer::State::Deleted { app, .. }) => Some(app),
+            _ => None,
+        }
+    }
+
+    /// Takes out secrets that are dead; whether the thing can be without them.
+    pub fn forget(&mut self, dead: &[SecretRef]) -> bool {
+        let gone = |secret: &SecretRef| dead.contains(secret);
+        match self {
+            Self::Connection(connection::State::Live(live)) => {
+                live.sealed.retain(|_, secret| !gone(secret));
+                live.access = live.access.take().filter(|access| !gone(&access.secret));
+                live.refresh = live.refresh.take().filter(|refresh| !gone(refresh));
+                if let Some(extra) = &mut live.extra {
+                    extra.unconfirmed = None;
+                }
+                true
+            }
+            Self::ProviderKey(provider_key::State::Live(live)) => {
+                live.secret = live.secret.take().filter(|secret| !gone(secret));
+                true
+            }
+            Self::ApiClient(api_client::State::Live(live)) => {
+                // Its verifiers are facts: it still lets in, and shows nothing.
+                live.sealed.retain(|(_, secret)| !gone(secret));
+                true
+            }
+            Self::Integration(integration::State::Live(live)) => {
+                live.sealed.retain(|_, secret| !gone(secret));
+                true
+            }
+            Self::Webhook(webhook::State::Live(live)) => {
+                live.former.retain(|former| !gone(&former.secret));
+                !gone(&live.secret)
+            }
+            _ => true,
         }
     }
 

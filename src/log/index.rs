@@ -68,6 +68,12 @@ impl Index {
         self.claims.get(hash).copied()
     }
 
+    /// How many names are held.
+    #[must_use]
+    pub fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
     /// A command of the last 24 hours.
     #[must_use]
     pub fn command(&self, hash: &[u8; 32]) -> Option<Command> {

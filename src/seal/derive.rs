@@ -20,6 +20,7 @@ const TOKEN: &[u8] = b"keyledger/v1/token";
 const TRIED: &[u8] = b"keyledger/v1/tried";
 const TOLD_APART: &[u8] = b"keyledger/v1/told-apart";
 const STATE: &[u8] = b"keyledger/v1/state";
+const PLAN: &[u8] = b"keyledger/v1/plan";
 const CONFIRM: &[u8] = b"keyledger/v1/confirm";
 const CHALLENGE: &[u8] = b"keyledger/v1/code-verifier";
 const BROWSER: &[u8] = b"keyledger/v1/browser";
@@ -200,6 +201,12 @@ pub fn told_apart(key: &Key, presented: &[u8]) -> [u8; 8] {
 #[must_use]
 pub fn state(key: &Key, canonical: &[u8]) -> [u8; 32] {
     keyed(key, STATE, &[canonical])
+}
+
+/// Names a plan to put things back: over what it would do.
+#[must_use]
+pub fn plan(key: &Key, says: &[u8]) -> [u8; 32] {
+    keyed(key, PLAN, &[says])
 }
 
 /// What confirms the tokens of an exchange, hashed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::access::{Principal, Resource, authorize};
 use super::{Vault, VaultError};
-use crate::credentials::{AnyState, Meta, connection, connector, consumer, vault};
+use crate::credentials::{Meta, connector, vault};
 use crate::kernel::{Header, KeyId, Permission, Position, Refusal, StreamId, TenantId};
 use crate::log::MAX_BLOCK_RECORDS;
 use crate::seal::Record;
@@ -180,16 +180,16 @@ impl Vault {
         if header.tenant == TenantId::SYSTEM {
             return [connector::NAME, vault::NAME].contains(&header.kind.as_str());
         }
-        let named = |app: &str| principal.app_ids.is_empty() || principal.app_ids.iter().any(|own| own == app);
         let views = self.views();
-        let seen = match views.thing(header.stream).map(|entry| &entry.state) {
-            Some(AnyState::Connection(connection::State::Live(live))) => named(&live.key.app),
-            Some(AnyState::Connection(connection::State::Deleted { key, .. })) => named(&key.app),
-            Some(AnyState::Consumer(consumer::State::Live(live))) => named(&live.app),
-            Some(AnyState::Consumer(consumer::State::Deleted { app, .. })) => named(app),
-            _ => true,
-        };
+        let app = views.thing(header.stream).and_then(|entry| entry.state.app());
+        let seen = principal.app_ids.is_empty() || app.is_none_or(|app| principal.app_ids.iter().any(|own| own == app));
         header.tenant == principal.tenant && seen
+    }
+
+    /// The event at a position, whoever may see it: that was asked before.
+    pub(super) async fn shown_at(&self, position: Position) -> Result<Shown, VaultError> {
+        let records = self.log.fetch(&[position]).await?;
+        Ok(self.show(records).await?.pop().ok_or(Refusal::NotFound)?)
     }
 
     async fn show(&self, records: Vec<Record>) -> Result<Vec<Shown>, VaultError> {

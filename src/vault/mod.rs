@@ -6,9 +6,11 @@ mod audit;
 mod authenticate;
 mod calls;
 mod catalog;
+pub mod compensation;
 mod execute;
 mod genesis;
 mod held;
+mod history;
 mod leftovers;
 mod lineage;
 mod links;
@@ -33,6 +35,7 @@ pub use authenticate::{Access, Unusable, is_suspended, is_usable};
 pub use calls::Call;
 pub use execute::{Answer, Command, Given, Kept};
 pub use genesis::{Genesis, begin};
+pub use history::{Changed, Differences, Story, Told};
 pub use lineage::{Descent, Fate, Traced};
 pub use links::{ConsumerSession, LINK_SECONDS};
 pub use query::{Busy, StateAt};
@@ -124,6 +127,8 @@ pub struct Vault {
     reads: query::Reads,
     /// The turn of a command that others were faster than, time and again.
     contended: tokio::sync::Mutex<()>,
+    /// The turn of what puts things back: one undo or recovery at a time.
+    putting_back: tokio::sync::Mutex<()>,
     /// Why the latest command was not written, until one is.
     refusing: std::sync::Mutex<Option<String>>,
 }
@@ -171,6 +176,7 @@ impl Vault {
             token_key,
             reads: query::Reads::default(),
             contended: tokio::sync::Mutex::default(),
+            putting_back: tokio::sync::Mutex::default(),
             refusing: std::sync::Mutex::default(),
         })
     }

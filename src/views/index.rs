@@ -52,6 +52,14 @@ impl Names {
     }
 }
 
+/// What a connector is found by.
+pub(super) fn service_of(state: &AnyState) -> Option<(String, String)> {
+    match state {
+        AnyState::Connector(connector::State::Live(live)) => Some((live.unified_api.clone(), live.service_id.clone())),
+        _ => None,
+    }
+}
+
 /// API family and service, as one name.
 fn service(key: &connection::Key) -> String {
     format!("{}+{}", key.unified_api, key.service_id)
@@ -164,11 +172,22 @@ impl Views {
         }
     }
 
-    /// An integration that was deleted may be there again: of one name, the one that is there is the latest.
-    pub(super) fn renew_integration(&mut self, id: StreamId) {
+    /// A connector or an integration was put back: one that was deleted may be there again, and a connector may not be there any more. `before` is
+    /// what a connector was found by.
+    pub(super) fn renew_service(&mut self, id: StreamId, before: Option<(String, String)>) {
         let Some(entry) = self.things.get(&id).cloned() else { return };
-        if let AnyState::Integration(state) = &entry.state {
-            self.integration_of(id, &entry, state);
+        if let Some((api, service)) = before {
+            let name = (entry.tenant, api, service);
+            if self.connectors.get(&name) == Some(&id) {
+                self.connectors.remove(&name);
+            }
+        }
+        match &entry.state {
+            AnyState::Integration(state) => self.integration_of(id, &entry, state),
+            AnyState::Connector(connector::State::Live(live)) => {
+                self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
+            }
+            _ => {}
         }
     }
 

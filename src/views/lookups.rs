@@ -294,6 +294,11 @@ impl Views {
         self.due.get(service).into_iter().flat_map(move |waiting| waiting.range((from, Bound::Unbounded)).copied())
     }
 
+    /// Secrets that are out of use and whose keys are still there, by when they are due to die.
+    pub fn retired(&self) -> impl Iterator<Item = (&Due, &StreamId)> {
+        self.retired.iter()
+    }
+
     /// Secrets whose keys are due to die at `now`, oldest first.
     pub fn due(&self, now: Moment) -> impl Iterator<Item = (&Due, &StreamId)> {
         self.retired.iter().take_while(move |((due, _, _), _)| *due <= now)

@@ -123,7 +123,8 @@ impl Views {
             // Changed in its place, unless somebody still reads it.
             let entry = Arc::make_mut(entry);
             let held = retire::held(&entry.state, header, &event);
-            let revived = matches!(&event, AnyEvent::Reverted(reverted) if matches!(reverted.to, AnyState::Integration(_)));
+            let renewed = matches!(&event, AnyEvent::Reverted(reverted) if matches!(reverted.to, AnyState::Integration(_) | AnyState::Connector(_)));
+            let service = index::service_of(&entry.state);
             let before = index::Names::of(header.stream, entry);
             let spared = if let AnyEvent::Reverted(reverted) = &mut event { std::mem::take(&mut reverted.spared) } else { Vec::new() };
             entry.state = std::mem::take(&mut entry.state).evolve(header, event);
@@ -140,8 +141,8 @@ impl Views {
                 let tenant = entry.tenant;
                 self.rename(header.stream, tenant, before, after);
             }
-            if revived {
-                self.renew_integration(header.stream);
+            if renewed {
+                self.renew_service(header.stream, service);
             }
             return;
         }

@@ -92,6 +92,8 @@ mod served_bench;
 mod served_vault;
 mod server;
 mod session_page;
+mod simulation;
+mod simulation_steps;
 mod storm_bench;
 mod storm_callers;
 mod storm_crowd;

@@ -10,19 +10,18 @@ pub const NAME: &str = "recovery";
 
 /// What is put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Selection {
     /// Things of this tenant only; of every tenant without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub tenant: Option<TenantId>,
     /// Things of this kind only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub kind: Option<String>,
     /// A consumer and its connections only: the application, and its id there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub consumer: Option<(String, String)>,
     /// One thing only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub thing: Option<StreamId>,
 }
 

@@ -40,7 +40,7 @@ pub struct Profile {
     /// What it is told: names of notices, or `*`.
     pub events: Vec<String>,
     /// Free text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub description: Option<String>,
     /// Whether it is told anything.
     pub enabled: bool,

@@ -140,6 +140,13 @@ pub fn delete_connection(given: &Given<'_>, tenant: TenantId, key: &Key) -> Resu
     Ok(note.map(AnyEvent::from).and(remove(given, tenant, stream)?))
 }
 
+/// A connection goes.
+pub(super) fn removal(given: &Given<'_>, tenant: TenantId, subject: Subject, state: &connection::State) -> Result<Plan<AnyEvent>, Refusal> {
+    let connection::State::Live(live) = state else { return Err(Refusal::NotFound) };
+    let (_, connector) = connector_of(given.views, tenant, &live.key)?;
+    decided(given, tenant, subject, connector, state, Command::Delete)
+}
+
 fn remove(given: &Given<'_>, tenant: TenantId, stream: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
     let state = connection_state(given.views, stream);
     let connection::State::Live(live) = &state else { return Err(Refusal::NotFound) };

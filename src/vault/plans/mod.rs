@@ -22,9 +22,32 @@ pub use webhooks::{create_webhook, delete_webhook, note_webhook, replay_webhook,
 
 use super::access::{Principal, permissions_of};
 use super::execute::Given;
-use crate::credentials::{AnyState, Kind, Subject, organization, role};
-use crate::kernel::{Guard, PermissionSet, Permits, Refusal, RoleRef, StreamId, TenantId, Version};
+use crate::credentials::{
+    AnyEvent, AnyState, Kind, Subject, api_client, api_key, application, consumer, organization, provider_key, role, session, user, user_application, webhook,
+};
+use crate::kernel::{Guard, PermissionSet, Permits, Plan, Refusal, RoleRef, StreamId, TenantId, Version};
 use crate::views::{Entry, Views};
+
+/// A thing goes, by its kind's own delete; what belongs to it is another matter.
+pub(in crate::vault) fn removal(given: &Given<'_>, tenant: TenantId, subject: Subject, state: &AnyState) -> Result<Plan<AnyEvent>, Refusal> {
+    let now = given.now;
+    match state {
+        AnyState::User(state) => Ok(user::decide(subject, state, user::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::ApiKey(state) => Ok(api_key::decide(subject, state, now, api_key::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Consumer(state) => Ok(consumer::decide(subject, state, consumer::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Connection(state) => connections::removal(given, tenant, subject, state),
+        AnyState::Role(state) => Ok(role::decide(subject, state, role::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Organization(state) => Ok(organization::decide(subject, state, organization::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Application(state) => Ok(application::decide(subject, state, now, application::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Session(state) => Ok(session::decide(subject, state, now, session::Command::End)?.map(AnyEvent::from)),
+        AnyState::ProviderKey(state) => Ok(provider_key::decide(subject, state, provider_key::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::ApiClient(state) => Ok(api_client::decide(subject, state, now, api_client::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::UserApplication(state) => Ok(user_application::decide(subject, state, now, user_application::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Webhook(state) => Ok(webhook::decide(subject, state, now, webhook::Command::Delete)?.map(AnyEvent::from)),
+        AnyState::Integration(state) => integrations::removal(given, tenant, subject, state),
+        _ => Err(Refusal::InvalidState("a thing of this kind does not go away".into())),
+    }
+}
 
 /// A thing's state and where it stands; absent things stand at version 0.
 fn subject(views: &Views, stream: StreamId) -> Subject {

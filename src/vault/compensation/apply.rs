@@ -1,0 +1,264 @@
+//! A plan, carried out: all of it in one group where it fits into one block, else group after group, each at a consistent place.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Action, Planned, Problem, Step, Wish};
+use crate::credentials::recovery::Event as Recovery;
+use crate::credentials::reverted::Spared;
+use crate::credentials::{AnyEvent, AnyState, Kind, Meta, Reverted, Subject};
+use crate::kernel::{Plan, Position, Refusal, StreamId, TenantId, Version, Write};
+use crate::keyring::Purpose;
+use crate::seal::Key;
+use crate::vault::access::Principal;
+use crate::vault::execute::{Command, Given};
+use crate::vault::{Vault, VaultError, plans};
+
+/// The most things of one group.
+const AT_ONCE: usize = 256;
+/// The most bytes of one group, as far as they can be told beforehand; the rest of a block's room is for headers and boxes.
+const BYTES_AT_ONCE: usize = 200 * 1024;
+
+/// How far a plan is that is being carried out.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// Things that were seen to.
+    pub done: AtomicU64,
+    /// Things in all.
+    pub total: AtomicU64,
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its first and last event; `None` when nothing had to change.
+    pub events: Option<(Position, Position)>,
+    /// How many things were put back or removed.
+    pub reverted: u64,
+    /// Things that moved while it ran: they stayed as they were.
+    pub left: Vec<StreamId>,
+    /// Of a recovery, its own thing.
+    pub recovery: Option<StreamId>,
+    /// The vault's position after it.
+    pub position: Position,
+}
+
+impl Vault {
+    pub(super) fn plan_key(&self) -> Result<Key, VaultError> {
+        Ok(self.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key)
+    }
+
+    /// Carries a plan out, under the event that it undoes as its cause, or under the event that begins the recovery.
+    pub async fn apply(&self, by: &Principal, meta: &Meta, planned: &Planned, running: &Running) -> Result<Applied, VaultError> {
+        let acting: Vec<&Step> = planned.acting().collect();
+        running.total.store(acting.len() as u64, Ordering::Relaxed);
+        if acting.is_empty() {
+            return Ok(Applied { events: None, reverted: 0, left: Vec::new(), recovery: None, position: self.views().position() });
+        }
+        let _alone = self.putting_back.lock().await;
+        let views = self.views();
+        let spared = Self::spared(&views, &acting);
+        let batches = batches(&acting);
+        match &planned.wish {
+            Wish::Undo { position, .. } => self.run(by, meta, &batches, (*position, batches.len() == 1), &spared, running).await,
+            Wish::Recover { to, selection } => {
+                let owner = Principal { tenant: selection.tenant.unwrap_or(by.tenant), ..by.clone() };
+                let (to, selection, things) = (*to, selection.clone(), acting.len() as u64);
+                let (plan, revive) = (planned.id.clone(), planned.revive);
+                let stream = StreamId::random(&*self.random);
+                let start = Recovery::Started { to, selection, things, revive, plan };
+                let begun = self.note(&owner, meta, stream, Version::ZERO, start).await?;
+                self.finish(&owner, meta, (stream, begun), &batches, &spared, running).await
+            }
+        }
+    }
+
+    /// Carries on with a recovery that was cut off: what still differs, and has not changed again since it began.
+    pub async fn go_on(&self, (stream, state): super::Unfinished) -> Result<Applied, VaultError> {
+        let tenant = self.views().thing(stream).map(|entry| entry.tenant).ok_or(Refusal::NotFound)?;
+        let all = crate::kernel::PermissionSet::ALL;
+        let by = Principal { is_home: true, holds: vec![crate::vault::access::Hold { rule: "recovery".into(), permissions: all }], ..Principal::vault(tenant) };
+        let planned = self.plan_recovery(&by, state.to, &state.selection, state.revive).await?;
+        let planned = planned.map_err(|_| VaultError::Submit(crate::log::SubmitError::Busy))?;
+        let mut acting = Vec::new();
+        for step in planned.acting() {
+            if !self.changed_since(step.stream, state.started).await? {
+                acting.push(step);
+            }
+        }
+        let _alone = self.putting_back.lock().await;
+        let spared = Self::spared(&self.views(), &acting);
+        let meta = Meta { rule: Some("recovery".into()), ..Meta::default() };
+        self.finish(&by, &meta, (stream, state.started), &batches(&acting), &spared, &Running::default()).await
+    }
+
+    /// Whether a thing changed after a position by anything that was not caused there.
+    async fn changed_since(&self, stream: StreamId, started: Position) -> Result<bool, VaultError> {
+        let mut at = self.views().thing(stream).map_or(Position::ZERO, |entry| entry.last);
+        while at > started {
+            let Some(record) = self.log.fetch(&[at]).await?.pop() else { break };
+            let header = record.header();
+            if header.class == crate::kernel::Class::Change && header.causation != started {
+                return Ok(true);
+            }
+            at = header.previous;
+        }
+        Ok(false)
+    }
+
+    async fn finish(
+        &self,
+        by: &Principal,
+        meta: &Meta,
+        (stream, begun): (StreamId, Position),
+        batches: &[Vec<&Step>],
+        spared: &HashMap<StreamId, Vec<Spared>>,
+        running: &Running,
+    ) -> Result<Applied, VaultError> {
+        let done = self.run(by, meta, batches, (begun, false), spared, running).await?;
+        let version = self.views().thing(stream).map_or(Version(1), |entry| entry.content_version);
+        let end = Recovery::Finished { reverted: done.reverted, left: done.left.clone() };
+        let last = self.note(by, meta, stream, version, end).await?;
+        Ok(Applied { events: Some((begun, last)), recovery: Some(stream), position: self.views().position(), ..done })
+    }
+
+    async fn note(&self, by: &Principal, meta: &Meta, stream: StreamId, version: Version, event: Recovery) -> Result<Position, VaultError> {
+        let mut event = Some(event);
+        let command = Command { principal: by, meta: meta.clone(), idempotency: None };
+        let done = self.execute(&command, |_| match event.take() {
+            Some(event) => Ok(Plan::of(Write::change(stream, version, event.into()))),
+            None => Err(Refusal::Conflict { actual: version }),
+        });
+        Ok(done.await?.events.map_or(Position::ZERO, |(first, _)| first))
+    }
+
+    /// Group after group. Where `whole`, a thing that has moved stops all of it; otherwise that thing is left.
+    async fn run(
+        &self,
+        by: &Principal,
+        meta: &Meta,
+        batches: &[Vec<&Step>],
+        (cause, whole): (Position, bool),
+        spared: &HashMap<StreamId, Vec<Spared>>,
+        running: &Running,
+    ) -> Result<Applied, VaultError> {
+        let mut applied = Applied { events: None, reverted: 0, left: Vec::new(), recovery: None, position: Position::ZERO };
+        for batch in batches {
+            let tenant = batch.first().map_or(by.tenant, |step| step.tenant);
+            let author = Principal { tenant, ..by.clone() };
+            let command = Command { principal: &author, meta: meta.clone(), idempotency: None };
+            let mut left: HashSet<StreamId> = HashSet::new();
+            let done = loop {
+                let decide = |given: &Given<'_>| {
+                    if !whole {
+                        left.extend(batch.iter().filter(|step| version(given, step) != step.version).map(|step| step.stream));
+                    }
+                    let stay: Vec<&Step> = batch.iter().filter(|step| !left.contains(&step.stream)).copied().collect();
+                    group(given, &stay, cause, spared)
+                };
+                match self.execute(&command, decide).await {
+                    // Somebody took a name between the look and the writing.
+                    Err(VaultError::Refused(Refusal::NameTaken { .. })) if !whole && left.len() < batch.len() => {
+                        left.extend(batch.iter().map(|step| step.stream))
+                    }
+                    done => break done?,
+                }
+            };
+            running.done.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            if let Some((first, last)) = done.events {
+                applied.events = Some((applied.events.map_or(first, |(earliest, _)| earliest), last));
+            }
+            applied.reverted += (batch.len() - left.len()) as u64;
+            applied.left.extend(left);
+        }
+        applied.position = self.views().position();
+        Ok(applied)
+    }
+}
+
+fn version(given: &Given<'_>, step: &Step) -> Version {
+    given.views.thing(step.stream).map_or(Version::ZERO, |entry| entry.content_version)
+}
+
+/// The events of one group.
+fn group(given: &Given<'_>, steps: &[&Step], cause: Position, spared: &HashMap<StreamId, Vec<Spared>>) -> Result<Plan<AnyEvent>, Refusal> {
+    let mut plan = Plan::nothing();
+    for step in steps {
+        let entry = given.views.thing(step.stream).ok_or(Refusal::NotFound)?;
+        if entry.content_version != step.version {
+            return Err(Refusal::Conflict { actual: entry.content_version });
+        }
+        match &step.action {
+            Action::Revert { to, tokens } => {
+                let spared = spared.get(&step.stream).cloned().unwrap_or_default();
+                let reverted = Reverted { to: (**to).clone(), tokens: *tokens, spared };
+                let (held, wanted) = (entry.state.claims(), to.claims());
+                let mut write = Write::change(step.stream, step.version, AnyEvent::Reverted(Box::new(reverted)));
+                write.frees = held.iter().filter(|claim| !wanted.contains(claim)).cloned().collect();
+                write.takes = wanted.into_iter().filter(|claim| !held.contains(claim)).collect();
+                plan.writes.push(write);
+            }
+            Action::Delete => {
+                let subject = Subject { stream: step.stream, version: step.version };
+                plan = plan.and(plans::removal(given, step.tenant, subject, &entry.state)?);
+            }
+            Action::Nothing => {}
+        }
+        if let Some(AnyState::Connection(_)) = step.action.to() {
+            plan.guards.extend(guard_of_consumer(given, step, steps));
+        }
+    }
+    plan.causation = cause;
+    Ok(plan)
+}
+
+/// The consumer of a connection that comes back stays, unless this group writes it itself.
+fn guard_of_consumer(given: &Given<'_>, step: &Step, steps: &[&Step]) -> Option<crate::kernel::Guard> {
+    let consumer = step.action.to()?.rests_on().into_iter().next()?;
+    let written = steps.iter().any(|other| other.stream == consumer);
+    (!written).then(|| crate::kernel::Guard { stream: consumer, expected: given.views.thing(consumer).map_or(Version::ZERO, |entry| entry.content_version) })
+}
+
+/// Steps in groups, each of one tenant; a consumer and its connections stay together.
+fn batches<'a>(steps: &[&'a Step]) -> Vec<Vec<&'a Step>> {
+    let family = |step: &Step| match (step.kind, step.action.to()) {
+        (Kind::Connection, Some(to)) => to.rests_on().into_iter().next().unwrap_or(step.stream),
+        _ => step.stream,
+    };
+    let mut families: Vec<(TenantId, Vec<&'a Step>)> = Vec::new();
+    let mut places: HashMap<StreamId, usize> = HashMap::new();
+    for step in steps {
+        let place = *places.entry(family(step)).or_insert_with(|| {
+            families.push((step.tenant, Vec::new()));
+            families.len() - 1
+        });
+        if let Some((_, members)) = families.get_mut(place) {
+            members.push(step);
+        }
+    }
+    let mut batches: Vec<(TenantId, usize, Vec<&'a Step>)> = Vec::new();
+    for (tenant, members) in families {
+        let bytes: usize = members.iter().map(|step| size(step)).sum();
+        match batches.last_mut() {
+            Some((of, held, batch)) if *of == tenant && *held + bytes <= BYTES_AT_ONCE && batch.len() + members.len() <= AT_ONCE => {
+                *held += bytes;
+                batch.extend(members);
+            }
+            _ => batches.push((tenant, bytes, members)),
+        }
+    }
+    batches.into_iter().map(|(_, _, batch)| batch).collect()
+}
+
+/// About how large a step's event is.
+fn size(step: &Step) -> usize {
+    600 + step.action.to().and_then(|to| serde_json::to_vec(to).ok()).map_or(0, |json| json.len())
+}
+
+impl Problem {
+    /// Whether somebody else's later change is the reason.
+    #[must_use]
+    pub const fn is_later_change(&self) -> bool {
+        matches!(self, Self::ChangedSince | Self::Deleted | Self::NameTaken(_))
+    }
+}
