@@ -38,6 +38,8 @@ enum Verb {
     Openapi(openapi::Openapi),
     /// Print what a shell needs to complete this command line.
     Completions(completions::Completions),
+    Undo(remote::Undo),
+    Recover(remote::Recover),
     #[command(flatten)]
     Remote(remote::Remote),
 }
@@ -87,6 +89,8 @@ impl Cli {
             Verb::Restore(restore) => restore.run().await,
             Verb::Openapi(openapi) => openapi.run(),
             Verb::Completions(completions) => completions.run(),
+            Verb::Undo(undo) => undo.run().await,
+            Verb::Recover(recover) => recover.run().await,
             Verb::Remote(remote) => remote.run().await,
         }
     }

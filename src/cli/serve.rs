@@ -20,6 +20,7 @@ use crate::jobs::{Jobs, Refresher, WEBHOOK_LIMITS, Webhooks};
 use crate::oauth::Exchanges;
 use crate::server::{Begun, Listening, Tls, router, serve};
 use crate::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
+use crate::vault::Vault;
 use crate::views::Views;
 
 /// How long the end waits for exchanges whose result the log does not take.
@@ -100,6 +101,8 @@ impl Serve {
             // Each is recorded before the next exchange of its connection.
             Err(error) => tracing::warn!(%error, "exchanges that an earlier run did not end could not be recorded as lost"),
         }
+        let recovering = Arc::clone(&vault);
+        tokio::spawn(async move { go_on(&recovering).await });
         println!("listening on {scheme}://{address}");
         tracing::info!(%address, position = vault.views().position().0, "serving");
         let (stop, stopped) = watch::channel(false);
@@ -134,6 +137,16 @@ impl Serve {
         jobs.await?;
         vault.shutdown().await;
         Ok(())
+    }
+}
+
+/// Recoveries that an earlier run did not end.
+async fn go_on(vault: &Vault) {
+    for (id, state) in vault.unfinished() {
+        match vault.go_on((id, state)).await {
+            Ok(done) => tracing::info!(%id, reverted = done.reverted, left = done.left.len(), "a recovery that was cut off has ended"),
+            Err(error) => tracing::warn!(%id, %error, "a recovery that was cut off could not go on; the next start tries again"),
+        }
     }
 }
 

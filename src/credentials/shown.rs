@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::content::Difference;
 use super::{AnyEvent, FactsError, connection, connector, consumer, integration};
 
 /// What stands in place of a hidden member.
@@ -23,6 +24,35 @@ impl AnyEvent {
 pub(super) fn hide_compared(kind: &str, json: &mut Value) {
     if ![connection::NAME, connector::NAME, consumer::NAME, integration::NAME].contains(&kind) {
         hide(json);
+    }
+}
+
+impl Difference {
+    /// The values of before and after, as they may be shown: verifiers hidden, fingerprints of secrets in hex.
+    #[must_use]
+    pub fn shown(&self, kind: &str) -> [Option<Value>; 2] {
+        [&self.from, &self.to].map(|value| {
+            let mut members = serde_json::Map::from_iter([(self.field.member.clone(), value.clone()?)]).into();
+            hide_compared(kind, &mut members);
+            let mut value = members.get_mut(&self.field.member)?.take();
+            spell(&mut value);
+            Some(value)
+        })
+    }
+}
+
+/// Fingerprints as text.
+fn spell(json: &mut Value) {
+    match json {
+        Value::Object(members) => {
+            if let Some(Value::Array(bytes)) = members.get("fingerprint") {
+                let bytes: Vec<u8> = bytes.iter().filter_map(Value::as_u64).filter_map(|byte| u8::try_from(byte).ok()).collect();
+                members.insert("fingerprint".into(), base16ct::lower::encode_string(&bytes).into());
+            }
+            members.values_mut().for_each(spell);
+        }
+        Value::Array(items) => items.iter_mut().for_each(spell),
+        _ => {}
     }
 }
 

@@ -129,6 +129,8 @@ pub struct Vault {
     contended: tokio::sync::Mutex<()>,
     /// The turn of what puts things back: one undo or recovery at a time.
     putting_back: tokio::sync::Mutex<()>,
+    /// The recovery that runs, and how far it is.
+    recovering: std::sync::Mutex<Option<(crate::kernel::StreamId, Arc<compensation::Running>)>>,
     /// Why the latest command was not written, until one is.
     refusing: std::sync::Mutex<Option<String>>,
 }
@@ -177,6 +179,7 @@ impl Vault {
             reads: query::Reads::default(),
             contended: tokio::sync::Mutex::default(),
             putting_back: tokio::sync::Mutex::default(),
+            recovering: std::sync::Mutex::default(),
             refusing: std::sync::Mutex::default(),
         })
     }

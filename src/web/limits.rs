@@ -23,6 +23,8 @@ pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a call that is passed through may take until the head of its answer is there: its body, two answers and two renewals, each of which
 /// has its own end before.
 pub const PROXY_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a recovery in place may take until its answer is there; it goes on when nobody waits any more.
+pub const RECOVERY_TIMEOUT: Duration = Duration::from_secs(900);
 /// The most items of one page.
 pub const PAGE_MAX: usize = 200;
 /// Items of a page when the caller does not say.

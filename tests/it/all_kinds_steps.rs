@@ -26,6 +26,7 @@ pub async fn live(life: &mut Life, tag: &'static str) -> Things {
     connections(life, &mut things).await;
     integration(life, &mut things).await;
     tenant(life, &mut things).await;
+    crate::all_kinds_back::back(life, &mut things).await;
     for wrong in ["wrong five", "wrong six"] {
         life.refused("", "POST", "/v1/sessions", json!({"login": things.login, "password": wrong})).await;
     }

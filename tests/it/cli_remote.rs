@@ -252,8 +252,37 @@ fn applications_and_their_tokens(me: &mut Person) {
     me.table(&["tenant", "resume", "acme"], "");
     assert_eq!(me.table(&["tenant", "list"], "").0.lines().count(), 3);
     webhooks(&mut me);
+    back_in_time(&mut me);
     let all: BTreeSet<Vec<String>> = verbs().into_iter().map(|(names, _)| names).collect();
     assert_eq!(me.used, all, "each verb was used");
+}
+
+fn back_in_time(me: &mut Person) {
+    let role = me.json(&["role", "create", "night", "--permission", "users:read"], "")["id"].as_str().unwrap().to_owned();
+    me.json(&["role", "update", "night", "--name", "day"], "");
+    let told = me.json(&["history", &role], "");
+    assert_eq!((&told[0]["type"], &told[0]["changes"][0]["field"], &told[0]["changes"][0]["to"]), (&json!("updated"), &json!("name"), &json!("day")));
+    assert!(me.table(&["history", &role], "").0.contains("updated"));
+    let event = told[0]["position"].to_string();
+    let (plan, _) = me.table(&["undo", &event, "--dry-run"], "");
+    assert!(plan.contains("name: day -> night") && plan.ends_with("1 to put back, 0 to delete, 0 to leave\n"), "{plan}");
+    let unasked = me.run(&["undo", &event], "");
+    assert!(unasked.status.code() == Some(1) && String::from_utf8_lossy(&unasked.stderr).contains("--yes"), "nobody can be asked");
+    assert_eq!(me.json(&["role", "get", "day"], "")["id"], json!(role));
+    let (done, _) = me.table(&["undo", &event, "--yes", "--reason", "a test"], "");
+    assert!(done.starts_with("undone: 1 things"), "{done}");
+    assert_eq!(me.json(&["role", "get", "night"], "")["id"], json!(role));
+    let twice = me.run(&["undo", &event, "--yes"], "");
+    assert!(twice.status.code() == Some(1) && String::from_utf8_lossy(&twice.stderr).contains("nothing to undo"));
+    me.done(&["role", "delete", "night"], "");
+    let recover = ["recover", "--to", &event, "--id", &role];
+    let (plan, _) = me.table(&[&recover[..], &["--dry-run"]].concat(), "");
+    assert!(plan.contains(&format!("revert  role {role}")), "{plan}");
+    assert_eq!(me.json(&[&recover[..], &["--apply"]].concat(), "")["reverted"], 1);
+    assert_eq!(me.json(&["role", "get", "day"], "")["id"], json!(role), "as it stood at that position");
+    assert_eq!(me.json(&["recoveries"], "").as_array().unwrap().len(), 1);
+    assert_eq!(me.json(&["diff", "--from", &event, "--id", &role], ""), json!([]));
+    assert!(me.table(&["diff", "--from", &(event.parse::<u64>().unwrap() - 1).to_string(), "--kind", "role"], "").0.contains("changed"));
 }
 
 fn webhooks(me: &mut Person) {

@@ -146,6 +146,7 @@ fn every_answer_is_as_the_openapi_document_says() {
     crate::documented_api_clients::send_all(&mut documented, &server);
     crate::documented_user_applications::send_all(&mut documented, &server);
     crate::documented_webhooks::send_all(&mut documented, &server);
+    crate::documented_time::send_all(&mut documented, &server);
     let operations = documented.document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
         methods.as_object().unwrap().keys().filter(|name| *name != "parameters").map(move |method| (method.to_uppercase(), path.clone()))
     });

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 mod all_kinds;
+mod all_kinds_back;
 mod all_kinds_life;
 mod all_kinds_oauth;
 mod all_kinds_steps;
@@ -28,6 +29,7 @@ mod documented_authorization;
 mod documented_members;
 mod documented_provider_keys;
 mod documented_proxy;
+mod documented_time;
 mod documented_user_applications;
 mod documented_webhooks;
 mod egress;
@@ -107,6 +109,7 @@ mod tidy;
 mod tls;
 mod tokens;
 mod tokens_http;
+mod undo;
 mod user_applications;
 mod v1;
 mod vault;

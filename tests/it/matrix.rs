@@ -94,6 +94,12 @@ fn things(server: &Server) -> BTreeMap<&'static str, String> {
     ]);
     let client = owner.ok("POST", "/local-user-store/api/v1/api-clients", &json!({"name": "backup"}));
     things.insert("/local-user-store/api/v1/api-clients", text(&client["id"]));
+    things.insert("/v1/history", things["/v1/roles"].clone());
+    let to = owner.ok("GET", "/v1/log/state", &Value::Null)["position"].as_u64().unwrap();
+    owner.ok("POST", "/v1/roles", &json!({"name": "late", "permissions": []}));
+    let mut recovery = json!({"to": to, "kind": "role"});
+    recovery["plan"] = owner.ok("POST", "/v1/recovery/preview", &recovery)["plan"].clone();
+    things.insert("/v1/recoveries", text(&owner.ok("POST", "/v1/recovery/apply", &recovery)["recovery"]));
     let app = text(&owner.ok("POST", "/api/v1/user-applications", &json!({"name": "app-name"}))["id"]);
     things.insert("/api/v1/user-applications", app.clone());
     things.insert("/api/v1/administration/user-applications", app);

@@ -13,7 +13,7 @@ use keyledger::keyring::{Keyring, Purpose};
 use keyledger::seal::derive;
 use keyledger::seal::merkle::Frontier;
 use keyledger::vault::VaultError;
-use keyledger::vault::compensation::{Applied, Planned, Problem, Running, Step};
+use keyledger::vault::compensation::{Applied, Planned, Problem, Step};
 use keyledger::views::{Opener, Snapshot, Views, catch_up};
 
 use crate::simulation_steps::{Dice, command};
@@ -90,7 +90,7 @@ impl Simulation {
     }
 
     async fn apply(&mut self, planned: &Planned) -> Applied {
-        let applied = self.bench().vault.apply(&self.bench().owner, &Meta::default(), planned, &Running::default()).await;
+        let applied = self.bench().vault.apply(&self.bench().owner, &Meta::default(), planned).await;
         let applied = applied.unwrap_or_else(|error| panic!("step {}: {error}: {planned:?}", self.step));
         self.as_planned(planned, &applied);
         applied

@@ -83,6 +83,8 @@ pub(super) struct Call<'a> {
     pub if_match: Option<u64>,
     /// Sent twice, it is carried out once.
     pub repeatable: bool,
+    /// How long the answer may take, where that is longer than most.
+    pub within: Option<Duration>,
 }
 
 /// Why there is no answer that could be shown.
@@ -183,6 +185,9 @@ impl Client {
         let url = self.url(call)?;
         let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
         let mut request = self.http.request(method, url);
+        if let Some(within) = call.within {
+            request = request.timeout(within);
+        }
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }

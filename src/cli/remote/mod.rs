@@ -3,6 +3,7 @@
 mod ask;
 mod client;
 mod nouns;
+mod put_back;
 mod settings;
 mod show;
 mod verb;
@@ -21,6 +22,7 @@ use super::Output;
 use crate::kernel::StreamId;
 use client::{Call, Client, Connect, Failure};
 use nouns::{NOUNS, Noun, ORG, USER};
+pub(super) use put_back::{Recover, Undo};
 use verb::{Asks, Flag, Pages, Sort, Takes, Verb};
 
 /// Members of an answer that the server shows once.
@@ -139,6 +141,7 @@ impl Remote {
             body: self.body(&client, id).await?,
             if_match: self.number("if-match"),
             repeatable: self.verb.repeatable,
+            within: None,
         };
         let answer = client.send(&call).await?;
         self.show(&answer)

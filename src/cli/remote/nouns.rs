@@ -48,8 +48,8 @@ const UNBLOCK: Verb = Verb { name: "unblock", about: "Let it in again", fixed: S
 const ALONE: Noun = Noun {
     name: "",
     about: "",
-    value: "",
-    given: "",
+    value: "ID",
+    given: "The thing's id",
     known_by: None,
     columns: &["id", "kind", "user", "tenant"],
     verbs: &[
@@ -77,6 +77,36 @@ const ALONE: Noun = Noun {
             ..Verb::DELETE
         },
         Verb { name: "whoami", about: "Show what the token proves and permits", path: "me", takes: Takes::Nothing, as_of: false, ..Verb::READ },
+        Verb {
+            name: "history",
+            about: "What became of a thing of any kind: who did what, when, and what it changed",
+            path: "history/{}",
+            pages: Some(Pages::Many),
+            columns: &["position", "recorded_at", "type", "changed", "actor", "ip"],
+            ..Verb::READ
+        },
+        Verb {
+            name: "diff",
+            about: "What differs between two moments",
+            path: "diff",
+            flags: &[
+                Flag::text("from", "from", "POSITION|INSTANT", "The earlier moment").required(),
+                Flag::text("to", "to", "POSITION|INSTANT", "The later moment [default: now]"),
+                Flag::text("kind", "kind", "KIND", "Only things of this kind"),
+                Flag::text("tenant", "tenant", "NAME", "Things of this tenant [default: one's own]; `*` for all"),
+                Flag::text("consumer", "consumer", "APP/CONSUMER", "A consumer and its connections only"),
+                Flag::text("id", "id", "ID", "Only this thing"),
+            ],
+            columns: &["id", "kind", "how", "changed"],
+            ..Verb::LIST
+        },
+        Verb {
+            name: "recoveries",
+            about: "What was put back to a moment",
+            path: "recoveries",
+            columns: &["id", "started_at", "to", "things", "reverted", "finished_at"],
+            ..Verb::LIST
+        },
         Verb {
             name: "resume",
             about: "After a restore: let exchanges, renewals, passed calls and webhooks go out again",

@@ -26,9 +26,21 @@ fn scalar(value: &Value) -> String {
     }
 }
 
+/// A member of a thing; what changed, by the names of its fields, and where it was done from.
+fn member(thing: &Value, column: &str) -> String {
+    match column {
+        "changed" => {
+            let fields = thing.get("changes").and_then(Value::as_array).into_iter().flatten().filter_map(|change| change.get("field"));
+            fields.map(scalar).collect::<Vec<_>>().join(", ")
+        }
+        "ip" => scalar(thing.pointer("/meta/ip").unwrap_or(&Value::Null)),
+        _ => scalar(thing.get(column).unwrap_or(&Value::Null)),
+    }
+}
+
 /// A table of one line a thing; where it would be too wide, the widest text gives way.
 pub(super) fn list(columns: &[&str], things: &[Value]) -> String {
-    let cell = |thing: &Value, column: &str| match scalar(thing.get(column).unwrap_or(&Value::Null)) {
+    let cell = |thing: &Value, column: &str| match member(thing, column) {
         // The fraction of a second is for those who look at one thing.
         text if column.ends_with("_at") => text.split_once('.').map_or(text.clone(), |(second, _)| format!("{second}Z")),
         // So is the whole id of something else.

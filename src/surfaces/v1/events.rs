@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Named, answer, cursor};
+use super::time::{Change, shown};
 use crate::credentials::Meta;
 use crate::kernel::Permission;
 use crate::kernel::{Class, Position, StreamId};
@@ -57,6 +58,9 @@ pub(super) struct Event {
     facts_commitment: String,
     /// RFC 6962 leaf hash of the stored record, in hex.
     leaf: String,
+    /// In a history: what it changed of its thing, field by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<Change>>,
 }
 
 /// Events appended as one.
@@ -122,6 +126,7 @@ impl From<Shown> for Event {
             shredded_keys: header.shredded.len(),
             facts_commitment: hex(&header.facts_commitment),
             leaf,
+            changes: None,
         }
     }
 }
@@ -209,6 +214,16 @@ pub(super) async fn get(caller: Caller, Named(at): Named<u64>) -> Result<Respons
     }
     let shown = caller.vault.event(&caller.principal, Position(at)).await?;
     Ok(answer(position, &Event::from(shown)))
+}
+
+/// A page of a thing's history: each event with what it changed.
+pub(super) fn story(found: crate::vault::Story, position: Position) -> Response {
+    let told = |told: crate::vault::Told| {
+        let changes = shown(&told.shown.record.header().kind, &told.changes);
+        Event { changes: Some(changes), ..Event::from(told.shown) }
+    };
+    let events = Events { data: found.events.into_iter().map(told).collect(), next_cursor: found.next.map(cursor), position: position.0 };
+    answer(position, &events)
 }
 
 /// A page of events, with the position that it reflects.

@@ -63,8 +63,8 @@ pub(super) async fn history(caller: &Caller, id: &str, kind: Kind) -> Result<Res
         return Err(Refusal::NotFound.into());
     }
     let to = params.cursor()?.map_or(position, |at| at.min(position));
-    let found = caller.vault.history(&caller.principal, id, to, params.limit()?).await?;
-    Ok(super::events::page(found, position))
+    let found = caller.vault.story(&caller.principal, id, to, params.limit()?).await?;
+    Ok(super::events::story(found, position))
 }
 
 /// The tenant's thing of a kind by its id; another tenant's looks like a missing one.

@@ -21,6 +21,7 @@ mod roles;
 mod secrets;
 mod sessions;
 mod tenants;
+mod time;
 mod users;
 mod webhooks;
 
@@ -46,7 +47,7 @@ use crate::credentials::To;
 use crate::kernel::{Refusal, Secret};
 use crate::vault::Answer;
 use crate::web::front::{limited, limited_to, peer};
-use crate::web::limits::PROXY_TIMEOUT;
+use crate::web::limits::{PROXY_TIMEOUT, RECOVERY_TIMEOUT};
 use crate::web::problem::Problem;
 
 /// The table of contents.
@@ -106,11 +107,18 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(log::confirm_clock))
         .routes(routes!(log::resume))
         .routes(routes!(lineage::tokens))
+        .routes(routes!(time::history::history))
+        .routes(routes!(time::diff::diff))
+        .routes(routes!(time::undo::preview))
+        .routes(routes!(time::undo::apply))
+        .routes(routes!(time::recovery::preview))
+        .routes(routes!(time::recovery::list))
+        .routes(routes!(time::recovery::get))
 }
 
 /// The surface's part of the OpenAPI document.
 pub(super) fn openapi() -> OpenApi {
-    routes().merge(proxy::routes()).into_openapi()
+    routes().merge(proxy::routes()).merge(time::recovery::slow_routes()).into_openapi()
 }
 
 /// The schema of the token endpoints' errors, by its name.
@@ -131,6 +139,11 @@ pub(super) fn router(front: Front, document: Arc<str>) -> Router {
             Router::from(proxy::routes())
                 .method_not_allowed_fallback(no_route)
                 .layer(middleware::from_fn(|request, next| limited_to(PROXY_TIMEOUT, request, next, Problem::from, Problem::late))),
+        )
+        .merge(
+            Router::from(time::recovery::slow_routes())
+                .method_not_allowed_fallback(no_route)
+                .layer(middleware::from_fn(|request, next| limited_to(RECOVERY_TIMEOUT, request, next, Problem::from, Problem::late))),
         )
         .with_state(front)
 }

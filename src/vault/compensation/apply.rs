@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use super::{Action, Planned, Problem, Step, Wish};
 use crate::credentials::recovery::Event as Recovery;
@@ -49,9 +50,8 @@ impl Vault {
     }
 
     /// Carries a plan out, under the event that it undoes as its cause, or under the event that begins the recovery.
-    pub async fn apply(&self, by: &Principal, meta: &Meta, planned: &Planned, running: &Running) -> Result<Applied, VaultError> {
+    pub async fn apply(&self, by: &Principal, meta: &Meta, planned: &Planned) -> Result<Applied, VaultError> {
         let acting: Vec<&Step> = planned.acting().collect();
-        running.total.store(acting.len() as u64, Ordering::Relaxed);
         if acting.is_empty() {
             return Ok(Applied { events: None, reverted: 0, left: Vec::new(), recovery: None, position: self.views().position() });
         }
@@ -60,7 +60,7 @@ impl Vault {
         let spared = Self::spared(&views, &acting);
         let batches = batches(&acting);
         match &planned.wish {
-            Wish::Undo { position, .. } => self.run(by, meta, &batches, (*position, batches.len() == 1), &spared, running).await,
+            Wish::Undo { position, .. } => self.run(by, meta, &batches, (*position, batches.len() == 1), &spared, &Running::default()).await,
             Wish::Recover { to, selection } => {
                 let owner = Principal { tenant: selection.tenant.unwrap_or(by.tenant), ..by.clone() };
                 let (to, selection, things) = (*to, selection.clone(), acting.len() as u64);
@@ -68,9 +68,15 @@ impl Vault {
                 let stream = StreamId::random(&*self.random);
                 let start = Recovery::Started { to, selection, things, revive, plan };
                 let begun = self.note(&owner, meta, stream, Version::ZERO, start).await?;
-                self.finish(&owner, meta, (stream, begun), &batches, &spared, running).await
+                self.finish(&owner, meta, (stream, begun), &batches, &spared).await
             }
         }
+    }
+
+    /// The recovery that runs here, and how far it is.
+    #[must_use]
+    pub fn recovering(&self) -> Option<(StreamId, Arc<Running>)> {
+        self.recovering.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Carries on with a recovery that was cut off: what still differs, and has not changed again since it began.
@@ -89,7 +95,7 @@ impl Vault {
         let _alone = self.putting_back.lock().await;
         let spared = Self::spared(&self.views(), &acting);
         let meta = Meta { rule: Some("recovery".into()), ..Meta::default() };
-        self.finish(&by, &meta, (stream, state.started), &batches(&acting), &spared, &Running::default()).await
+        self.finish(&by, &meta, (stream, state.started), &batches(&acting), &spared).await
     }
 
     /// Whether a thing changed after a position by anything that was not caused there.
@@ -113,9 +119,13 @@ impl Vault {
         (stream, begun): (StreamId, Position),
         batches: &[Vec<&Step>],
         spared: &HashMap<StreamId, Vec<Spared>>,
-        running: &Running,
     ) -> Result<Applied, VaultError> {
-        let done = self.run(by, meta, batches, (begun, false), spared, running).await?;
+        let running = Arc::new(Running::default());
+        running.total.store(batches.iter().map(Vec::len).sum::<usize>() as u64, Ordering::Relaxed);
+        *self.recovering.lock().unwrap_or_else(PoisonError::into_inner) = Some((stream, Arc::clone(&running)));
+        let done = self.run(by, meta, batches, (begun, false), spared, &running).await;
+        *self.recovering.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let done = done?;
         let version = self.views().thing(stream).map_or(Version(1), |entry| entry.content_version);
         let end = Recovery::Finished { reverted: done.reverted, left: done.left.clone() };
         let last = self.note(by, meta, stream, version, end).await?;
@@ -159,7 +169,7 @@ impl Vault {
                 match self.execute(&command, decide).await {
                     // Somebody took a name between the look and the writing.
                     Err(VaultError::Refused(Refusal::NameTaken { .. })) if !whole && left.len() < batch.len() => {
-                        left.extend(batch.iter().map(|step| step.stream))
+                        left.extend(batch.iter().map(|step| step.stream));
                     }
                     done => break done?,
                 }

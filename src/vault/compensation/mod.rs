@@ -4,6 +4,7 @@
 mod apply;
 mod check;
 mod recovery;
+mod settle;
 mod target;
 mod undo;
 

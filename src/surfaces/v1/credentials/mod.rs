@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Named, Params, answer, cursor};
-use super::events::{Events, page};
+use super::events::{Events, story};
 use crate::kernel::{Permission, Position, Refusal, StreamId};
 use crate::views::{CREDENTIALS, Entry, Views};
 use crate::web::caller::etag;
@@ -125,7 +125,8 @@ pub(super) async fn get(caller: Caller, Named(id): Named<String>) -> Result<Resp
 
 /// Get a credential's history
 ///
-/// All its events, newest first: who did what, when, from where, under which rule; secrets by fingerprint. Needs `history:read`.
+/// All its events, newest first: who did what, when, from where, under which rule, and what each changed, field by field; secrets by version and
+/// fingerprint. Needs `history:read`.
 #[utoipa::path(get, path = "/v1/credentials/{id}/history", operation_id = "credentials_history", tag = "Credentials", params(("id" = String, Path), HistoryPage, super::log::AsOfParams), responses((status = 200, body = Events), Errors))]
 pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     caller.may(Permission::HistoryRead)?;
@@ -136,8 +137,8 @@ pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<
     let entry = views.thing(id).filter(|entry| entry.tenant == caller.principal.tenant && entry.first <= position).ok_or(Refusal::NotFound)?;
     lens(&caller, &params, &views).credential(id, entry).filter(|credential| sees(&caller, credential)).ok_or(Refusal::NotFound)?;
     let to = params.cursor()?.map_or(position, |at| at.min(position));
-    let found = caller.vault.history(&caller.principal, id, to, params.limit()?).await?;
-    Ok(page(found, position))
+    let found = caller.vault.story(&caller.principal, id, to, params.limit()?).await?;
+    Ok(story(found, position))
 }
 
 /// Whether the caller's token may name the application that a credential belongs to.
