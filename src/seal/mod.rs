@@ -1,6 +1,7 @@
-//! The stored format: records, their boxes, every key and label, the hash tree. Pure.
+//! The stored format: records, their boxes, every key and label, the hash tree and what is signed of it. Pure.
 
 mod bytes;
+pub mod checkpoint;
 mod chunks;
 pub mod derive;
 pub mod envelope;

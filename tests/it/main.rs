@@ -87,6 +87,7 @@ mod proxy_uses;
 mod readme;
 mod restore;
 mod rotation;
+mod seal_checkpoint;
 mod seal_merkle;
 mod seal_record;
 mod served;
