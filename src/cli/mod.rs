@@ -1,12 +1,14 @@
 //! The command line: one file per verb; the verbs that ask a running server are rows in `remote/`.
 
 mod completions;
+mod further;
 mod init;
 mod openapi;
 mod remote;
 mod replay;
 mod restore;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +43,7 @@ enum Verb {
     Undo(remote::Undo),
     Recover(remote::Recover),
     #[command(flatten)]
-    Remote(remote::Remote),
+    Further(further::Further),
 }
 
 /// Where a vault lies.
@@ -91,7 +93,7 @@ impl Cli {
             Verb::Completions(completions) => completions.run(),
             Verb::Undo(undo) => undo.run().await,
             Verb::Recover(recover) => recover.run().await,
-            Verb::Remote(remote) => remote.run().await,
+            Verb::Further(further) => further.run().await,
         }
     }
 }

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::DataArgs;
 use crate::egress::{Egress, Limits as EgressLimits, Policy, StreamLimits, read_roots};
-use crate::jobs::{Jobs, Refresher, WEBHOOK_LIMITS, Webhooks};
+use crate::jobs::{ANCHOR_LIMITS, AnchorFile, Checkpoints, Jobs, Post, Refresher, WEBHOOK_LIMITS, Webhooks, post_newest};
 use crate::oauth::Exchanges;
 use crate::server::{Begun, Listening, Tls, router, serve};
 use crate::surfaces::{ACCESS_TOKEN_SECONDS, Front, Settings};
@@ -59,6 +59,13 @@ pub(super) struct Serve {
     /// Repeatable. Pages on this machine (localhost) need no leave.
     #[arg(long, env = "KEYLEDGER_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     allow_origin: Vec<String>,
+    /// Append a signed checkpoint of the log to this file, each second while the log grows, and compare the log with it at the start. Outside the
+    /// data directory, best on another machine: whoever changes the log cannot change what was said of it.
+    #[arg(long, env = "KEYLEDGER_ANCHOR_FILE", value_name = "FILE")]
+    anchor_file: Option<PathBuf>,
+    /// Send signed checkpoints of the log to this URL, as the body of a POST, each second while the log grows.
+    #[arg(long, env = "KEYLEDGER_ANCHOR_URL", value_name = "URL")]
+    anchor_url: Option<String>,
 }
 
 /// Scheme, host and port, without a slash at the end.
@@ -78,7 +85,9 @@ impl Serve {
         let listening = self.listening()?;
         let (egress, webhook_egress) = (self.egress(EgressLimits::default())?, self.egress(WEBHOOK_LIMITS)?);
         let scheme = if listening.tls.is_some() { "https" } else { "http" };
-        let home = self.data.home();
+        let anchors = self.anchor_file.as_deref().map(|file| AnchorFile::open(file, &self.data.data)).transpose()?;
+        let post = self.anchor_url.clone().map(|url| anyhow::Ok(Post::new(self.egress(ANCHOR_LIMITS)?, url)?)).transpose().context("--anchor-url")?;
+        let home = self.data.home().anchored(anchors.clone());
         let bind = async || TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen));
         let ((vault, _lock), listener) = if home.exists() {
             // First the vault: that another process serves it says more than that the address is taken.
@@ -105,17 +114,15 @@ impl Serve {
         tokio::spawn(async move { go_on(&recovering).await });
         println!("listening on {scheme}://{address}");
         tracing::info!(%address, position = vault.views().position().0, "serving");
-        let (stop, stopped) = watch::channel(false);
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            stop.send_replace(true);
-        });
+        let stopped = told_to_stop()?;
         let (settle, settled) = watch::channel(false);
         let jobs = tokio::spawn(Jobs::new(Arc::clone(&vault), super::random(), home.snapshot()).run(settled));
+        let checkpoints = Checkpoints::new(Arc::clone(&vault), super::clock(), Checkpoints::path(home.folder())).anchored(anchors);
+        let outgoing = checkpoints.outgoing();
+        let checkpoints = tokio::spawn(checkpoints.run(settle.subscribe()));
+        if let Some(to) = post {
+            tokio::spawn(post_newest(Arc::clone(&vault), to, outgoing, stopped.clone()));
+        }
         let root_key = Box::new(home.key_file(vault.keyring().vault())?);
         let settings = Arc::new(Settings {
             access_token_seconds: self.access_token_seconds,
@@ -135,6 +142,7 @@ impl Serve {
         }
         settle.send_replace(true);
         jobs.await?;
+        checkpoints.await?;
         vault.shutdown().await;
         Ok(())
     }
@@ -181,6 +189,20 @@ impl Serve {
         }
         Ok(Listening { tls, behind_proxy: self.behind_proxy })
     }
+}
+
+/// Becomes true when the process is told to stop.
+fn told_to_stop() -> anyhow::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.send_replace(true);
+    });
+    Ok(stopped)
 }
 
 /// Shown once, when the vault begins.

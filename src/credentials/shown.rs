@@ -17,6 +17,11 @@ impl AnyEvent {
         hide_compared(self.kind(), &mut json);
         Ok(json)
     }
+
+    /// Whether something of it is hidden.
+    pub fn hides(&self) -> Result<bool, FactsError> {
+        Ok(self.shown()? != self.to_json()?)
+    }
 }
 
 /// Hides verifiers and password hashes in what a kind's event or state says. Connections, connectors, consumers and integrations hold names of a

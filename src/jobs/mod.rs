@@ -1,8 +1,12 @@
 //! What runs beside the requests: snapshots, uses and denials that are noted, and the daily destruction of keys that are out of use.
 
+mod checkpoints;
 mod refresher;
 mod webhooks;
 
+pub use checkpoints::{
+    ANCHOR_LIMITS, Anchor, AnchorError, AnchorFile, BadAnchor, Checkpoints, Post, PostError, post_newest, post_one, read_newest, write_newest,
+};
 pub use refresher::Refresher;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ use imbl::{HashMap, Vector};
 use serde::{Deserialize, Serialize};
 
 use super::key_set::KeySet;
+use super::prover::{Begun, Prover};
 use crate::kernel::{ClaimOp, Class, Epoch, KeyId, Moment, Position, StreamId, TenantId, Version};
 use crate::seal::Record;
 use crate::seal::merkle::Frontier;
@@ -53,6 +54,9 @@ pub struct Index {
     head: Position,
     recorded_at: Moment,
     epoch: Option<Epoch>,
+    /// The roots of the tree's tiles, and where each epoch begins: what proofs rest on.
+    tiles: Vector<[u8; 32]>,
+    begun: Vector<Begun>,
 }
 
 impl Index {
@@ -104,6 +108,12 @@ impl Index {
         &self.tree
     }
 
+    /// What proves something of the log as it stands.
+    #[must_use]
+    pub fn prover(&self) -> Prover {
+        Prover { size: self.tree.size(), root: self.tree.root(), head: self.head, tiles: self.tiles.clone(), begun: self.begun.clone() }
+    }
+
     /// The last position.
     #[must_use]
     pub const fn head(&self) -> Position {
@@ -153,7 +163,12 @@ impl Index {
             self.command_ages.push_back((header.recorded_at, command));
         }
         self.forget_commands(header.recorded_at);
-        self.tree.push(record.leaf());
+        if self.epoch != Some(header.epoch) {
+            self.begun.push_back(Begun { epoch: header.epoch, position: header.position, leaf: self.tree.size() });
+        }
+        if let Some(tile) = self.tree.push(record.leaf()) {
+            self.tiles.push_back(tile);
+        }
         (self.head, self.recorded_at, self.epoch) = (header.position, header.recorded_at, Some(header.epoch));
     }
 

@@ -11,10 +11,13 @@
 //! 8. An acknowledged append survives a crash.
 //! 9. *Refused* means that nothing was written; *unknown* is said as unknown.
 
+mod audit;
 mod block;
+mod chain;
 mod index;
 mod key_set;
 mod memory;
+mod prover;
 mod queue;
 mod sequencer;
 mod sqlite;
@@ -26,9 +29,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use audit::{Audit, Bad, Told, Whole, audit};
+pub use chain::{Broken, Chain};
 pub use index::{Command, Index, Stream};
 pub use key_set::KeySet;
 pub use memory::{Fault, MemoryLog};
+pub use prover::{Begun, Prover};
 pub use sequencer::{Appended, Place, Sequencer, Submission, SubmitError, Subscriber};
 pub use sqlite::{Options, SqliteLog, Synchronous};
 

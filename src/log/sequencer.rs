@@ -67,6 +67,9 @@ pub enum SubmitError {
     /// The log takes no writes; nothing was written.
     #[error("the log takes no writes: {0}")]
     Unavailable(String),
+    /// The log is not what was said of it; nothing is written until an operator has looked.
+    #[error("the vault takes no writes: {0}")]
+    Lost(String),
     /// It may or may not have been written.
     #[error("it is unknown whether this was written: {0}")]
     Unknown(String),

@@ -21,6 +21,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 
 use super::Key;
+use super::derive::shown;
 use crate::kernel::{Epoch, VaultId};
 
 /// The largest note that is looked at, in bytes: ours have some 300, and witnesses may add their signatures.
@@ -115,6 +116,18 @@ pub fn verify(note: &str, public: &[u8; 32]) -> Result<Checkpoint, CheckpointErr
         signed = true;
     }
     if signed { Ok(checkpoint) } else { Err(CheckpointError::UnknownKey) }
+}
+
+/// Signs facts that are shown in part, beside the leaf hash of their record: their commitment cannot be opened. Begins otherwise than any note.
+#[must_use]
+pub fn attest(seed: &Key, leaf: &[u8; 32], facts: &[u8]) -> Vec<u8> {
+    pair(seed).sign(&shown(leaf, facts)).as_ref().to_vec()
+}
+
+/// Whether the key signed these facts for that record.
+#[must_use]
+pub fn is_attested(public: &[u8; 32], leaf: &[u8; 32], facts: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public).verify(&shown(leaf, facts), signature).is_ok()
 }
 
 /// Names a key within a note: the first bytes of a hash over name and key.

@@ -26,6 +26,7 @@ const CHALLENGE: &[u8] = b"keyledger/v1/code-verifier";
 const BROWSER: &[u8] = b"keyledger/v1/browser";
 const CHUNK: &[u8] = b"keyledger/v1/chunk";
 const MESSAGE: &[u8] = b"keyledger/v1/message";
+const SHOWN: &[u8] = b"keyledger/v1/shown";
 
 /// A 32-byte key: wiped on drop, never shown.
 pub struct Key(Zeroizing<[u8; 32]>);
@@ -136,6 +137,11 @@ pub(super) fn chunk_label(vault: VaultId, file: &[u8; 16], number: u64, last: bo
 #[must_use]
 pub fn facts_commitment(salt: &[u8; 32], facts: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(FACTS).chain_update(salt).chain_update(facts).finalize().into()
+}
+
+/// What is signed of facts that are shown in part: label ‖ leaf hash of their record ‖ the text that is shown.
+pub(super) fn shown(leaf: &[u8; 32], facts: &[u8]) -> Vec<u8> {
+    [SHOWN, leaf, facts].concat()
 }
 
 /// HMAC-SHA256(key, label ‖ each part with its length in front).

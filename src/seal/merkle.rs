@@ -1,7 +1,11 @@
-//! The hash tree over the log (RFC 6962, section 2.1), kept as its right edge: one root per full subtree.
+//! The hash tree over the log (RFC 6962, section 2.1), kept as its right edge: one root per full subtree. What proves something of it is in
+//! `proof`.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+/// Leaves of a tile: a full subtree whose root is kept, so that a proof hashes few leaves anew.
+pub const TILE: u64 = 256;
 
 /// The roots of the full subtrees, largest first: all that appending and the root need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,17 +15,37 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// Takes the next leaf hash.
-    pub fn push(&mut self, leaf: [u8; 32]) {
-        let mut node = leaf;
-        // Each trailing one bit of the size is a full subtree of the node's height: the two become one.
-        for _ in 0..self.size.trailing_ones() {
+    /// Takes the next leaf hash; gives the root of the tile that it completed.
+    pub fn push(&mut self, leaf: [u8; 32]) -> Option<[u8; 32]> {
+        self.join(leaf, 0)
+    }
+
+    /// Takes the root over the next `count` leaves, as if they had been pushed one by one. False, and nothing is taken, unless they are a full
+    /// subtree that begins here.
+    pub fn push_subtree(&mut self, root: [u8; 32], count: u64) -> bool {
+        let fits = count.is_power_of_two() && self.size.is_multiple_of(count) && self.size.checked_add(count).is_some();
+        if fits {
+            self.join(root, count.trailing_zeros());
+        }
+        fits
+    }
+
+    fn join(&mut self, mut node: [u8; 32], mut height: u32) -> Option<[u8; 32]> {
+        let grown = 1 << height;
+        let mut tile = None;
+        // Each one bit of the size from the node's height on is a full subtree of that height: the two become one.
+        for _ in 0..(self.size >> height).trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 node = parent(&left, &node);
             }
+            height += 1;
+            if 1 << height == TILE {
+                tile = Some(node);
+            }
         }
         self.subtrees.push(node);
-        self.size += 1;
+        self.size += grown;
+        tile
     }
 
     /// How many leaves there are.
@@ -39,6 +63,7 @@ impl Frontier {
     }
 }
 
-fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+/// The node above two.
+pub(super) fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }

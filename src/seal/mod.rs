@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod jwt;
 pub mod merkle;
 pub mod password;
+pub mod proof;
 pub mod record;
 pub mod webhook;
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::anchor::{Compared, compare};
 use super::partial::Partial;
+use crate::jobs::{AnchorFile, Checkpoints};
 use crate::kernel::{Clock, Position, Random, Secret, TenantId, VaultId};
 use crate::keyring::{KeyFile, Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::{EventLog, LogError, Options, SqliteLog};
@@ -72,6 +74,7 @@ pub struct Home {
     pub(super) root_key_file: Option<PathBuf>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
+    anchors: Option<AnchorFile>,
 }
 
 /// A vault that has just begun.
@@ -96,7 +99,25 @@ impl Home {
     /// Names the directory; without a root key file, the default place for the vault's id is used.
     #[must_use]
     pub fn new(folder: PathBuf, root_key_file: Option<PathBuf>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { folder, root_key_file, clock, random }
+        Self { folder, root_key_file, clock, random, anchors: None }
+    }
+
+    /// With a file that says what the log was: it is compared with it at the start.
+    #[must_use]
+    pub fn anchored(self, anchors: Option<AnchorFile>) -> Self {
+        Self { anchors, ..self }
+    }
+
+    /// Where the log lies in a data directory.
+    #[must_use]
+    pub fn log_in(folder: &Path) -> PathBuf {
+        folder.join(LOG)
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether a vault lies there.
@@ -150,6 +171,10 @@ impl Home {
             }
         };
         let vault = Vault::start(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
+        self.compare(&vault).await?;
+        if vault.lost().is_some() {
+            return Ok((vault, lock));
+        }
         match vault.bring_catalog().await {
             Ok(0) => {}
             Ok(brought) => tracing::info!(brought, "shipped connectors that are new or changed are in the log"),
@@ -157,6 +182,21 @@ impl Home {
             Err(error) => tracing::warn!(%error, "shipped connectors that are new or changed could not be written"),
         }
         Ok((vault, lock))
+    }
+
+    /// Compares the log with what was said of it. Where it is not that, the vault is served without writing anything.
+    async fn compare(&self, vault: &Vault) -> Result<(), HomeError> {
+        let (prover, public) = (vault.prover().await?, vault.public_key());
+        let log = Compared { vault: vault.keyring().vault(), public: &public, prover: &prover, log: &**vault.log() };
+        let found = compare(&log, &Checkpoints::path(&self.folder), self.anchors.as_ref()).await?;
+        if !found.said.is_empty() {
+            vault.warn("anchors", Some(found.said.join("; ")));
+        }
+        if !found.lost.is_empty() {
+            let lost: Vec<String> = found.lost.iter().map(ToString::to_string).collect();
+            vault.refuse_writes(lost.join("; "));
+        }
+        Ok(())
     }
 
     /// Where the snapshot of the views lies; it may be missing or removed at any time.

@@ -1,5 +1,6 @@
 //! Composition: opens what lies in a data directory, and starts what runs on it.
 
+pub mod anchor;
 mod home;
 mod http;
 mod partial;

@@ -113,6 +113,7 @@ impl Vault {
 
     /// Keeps a place and so many keys for a result that is to come.
     pub async fn keep(&self, tenant: TenantId, secrets: usize) -> Result<Kept, VaultError> {
+        self.check_standing()?;
         let place = Some(self.sequencer.reserve().await?);
         let keys = (0..secrets).map(|_| self.keyring.take(tenant)).collect::<Result<_, _>>()?;
         Ok(Kept { place, keys })
@@ -139,6 +140,7 @@ impl Vault {
         if let Some(answer) = self.repeated(hashed).await? {
             return Ok(answer);
         }
+        self.check_standing()?;
         let (mut tries, mut turn) = (0, None);
         loop {
             if tries >= IN_TURN && turn.is_none() {

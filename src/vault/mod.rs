@@ -8,6 +8,7 @@ mod calls;
 mod catalog;
 pub mod compensation;
 mod execute;
+pub mod export;
 mod genesis;
 mod held;
 mod history;
@@ -15,11 +16,13 @@ mod leftovers;
 mod lineage;
 mod links;
 pub mod plans;
+mod prove;
 mod query;
 mod reveal;
 mod sealer;
 mod sessions;
 mod shred;
+mod standing;
 mod tenants;
 mod thing;
 mod tokens;
@@ -38,6 +41,7 @@ pub use genesis::{Genesis, begin};
 pub use history::{Changed, Differences, Story, Told};
 pub use lineage::{Descent, Fate, Traced};
 pub use links::{ConsumerSession, LINK_SECONDS};
+pub use prove::{Leaf, Proof, Signed, Unprovable};
 pub use query::{Busy, StateAt};
 pub use reveal::{MAX_REASON, Revealed};
 pub use sealer::{Author, SealFailure, Sealer};
@@ -87,7 +91,7 @@ impl VaultError {
     pub const fn is_read_only(&self) -> bool {
         matches!(
             self,
-            Self::Submit(SubmitError::Unavailable(_) | SubmitError::ClockLeapt)
+            Self::Submit(SubmitError::Unavailable(_) | SubmitError::ClockLeapt | SubmitError::Lost(_))
                 | Self::Key(KeyringError::Io(_))
                 | Self::Seal(SealFailure::Key(KeyringError::Io(_)))
         )
@@ -117,6 +121,8 @@ pub struct Vault {
     token_key: PurposeKey,
     /// Signs access tokens.
     jwt_key: PurposeKey,
+    /// Signs checkpoints.
+    notary: prove::Notary,
     /// What a presented secret is compared with when nothing is known of it.
     nobody: crate::credentials::issued::Issued,
     /// Passwords are hashed two at a time: each takes 19 MiB.
@@ -133,6 +139,7 @@ pub struct Vault {
     recovering: std::sync::Mutex<Option<(crate::kernel::StreamId, Arc<compensation::Running>)>>,
     /// Why the latest command was not written, until one is.
     refusing: std::sync::Mutex<Option<String>>,
+    standing: standing::Standing,
 }
 
 impl Vault {
@@ -160,8 +167,10 @@ impl Vault {
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
         let jwt_key = keyring.purpose(TenantId::SYSTEM, Purpose::Jwt)?;
         let nobody = authenticate::nobody(token_key.id, random.array());
+        let notary = prove::Notary::new(keyring.purpose(TenantId::SYSTEM, Purpose::Checkpoint)?.key);
         Ok(Self {
             jwt_key,
+            notary,
             nobody,
             hashing: Semaphore::new(sessions::HASHING),
             usage: usage::Usage::default(),
@@ -181,6 +190,7 @@ impl Vault {
             putting_back: tokio::sync::Mutex::default(),
             recovering: std::sync::Mutex::default(),
             refusing: std::sync::Mutex::default(),
+            standing: standing::Standing::default(),
         })
     }
 

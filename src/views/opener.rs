@@ -44,6 +44,8 @@ pub struct Opened {
     pub stored: Stored,
     /// The facts as they are stored.
     pub json: Vec<u8>,
+    /// The random bytes that their commitment rests on.
+    pub salt: [u8; 32],
 }
 
 /// Opens facts with the keyring's keys, and keeps the latest ones.
@@ -64,8 +66,8 @@ impl Opener {
     pub fn open(&self, record: &Record) -> Result<Opened, FoldError> {
         let at = |cause| FoldError { position: record.header().position, cause };
         let key = self.key(record).map_err(|error| at(error.into()))?;
-        let json = envelope::open_facts(self.vault, record.header(), &key, record.facts()).map_err(|error| at(error.into()))?.json;
-        Ok(Opened { stored: Self::stored(record, &json)?, json })
+        let facts = envelope::open_facts(self.vault, record.header(), &key, record.facts()).map_err(|error| at(error.into()))?;
+        Ok(Opened { stored: Self::stored(record, &facts.json)?, json: facts.json, salt: facts.salt })
     }
 
     /// Facts as what happened and how; they must be of the event that the header names.

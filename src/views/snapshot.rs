@@ -2,7 +2,7 @@
 //! any mismatch it is dropped and the log is folded.
 //!
 //! ```text
-//! file  = "keyledger snapshot 1\n" ‖ file id [16] ‖ chunks
+//! file  = "keyledger snapshot 2\n" ‖ file id [16] ‖ chunks
 //! chunk = length u32 ‖ nonce [24] ‖ ciphertext ‖ tag [16]       at most 1 MiB in clear; bound to vault, file id, number, and whether it is the last
 //! clear = postcard of about, of the number of things, of each thing, of the number of retired secrets, of each one, of the index;
 //!         things and retired secrets with a u32 of their length in front
@@ -21,7 +21,7 @@ use crate::kernel::{Epoch, Moment, Position, Random, StreamId, VaultId};
 use crate::log::{EventLog, Index, LogError};
 use crate::seal::{ChunkReader, ChunkWriter, Key};
 
-const TITLE: &[u8; 21] = b"keyledger snapshot 1\n";
+const TITLE: &[u8; 21] = b"keyledger snapshot 2\n";
 /// The largest thing, in bytes: larger lengths come from damage.
 const MAX_ITEM: usize = 64 * 1024 * 1024;
 

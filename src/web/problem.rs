@@ -160,7 +160,7 @@ impl From<&VaultError> for Problem {
         let word = match &trouble {
             Trouble::TooLarge => "too-large",
             Trouble::ClockLeapt => "clock-leapt",
-            Trouble::ReadOnly => "read-only",
+            Trouble::ReadOnly | Trouble::Lost(_) => "read-only",
             Trouble::Unknown => "unknown-outcome",
             Trouble::Refused(_) | Trouble::Busy | Trouble::Internal => "internal",
         };

@@ -19,6 +19,8 @@ pub enum Trouble {
     ClockLeapt,
     /// Nothing can be written for now, and nothing was.
     ReadOnly,
+    /// Nothing is written: the log is not what was said of it. What is missing is for everybody to know.
+    Lost(String),
     /// Nobody knows whether it was written.
     Unknown,
     /// A fault of ours.
@@ -32,20 +34,21 @@ impl Trouble {
         match self {
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy | Self::ClockLeapt | Self::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::ClockLeapt | Self::ReadOnly | Self::Lost(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unknown | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// In a few words that hold nothing of the request.
     #[must_use]
-    pub const fn text(&self) -> &'static str {
+    pub fn text(&self) -> &str {
         match self {
             Self::Refused(_) => "a rule said no",
             Self::Busy => "too much at once: try again",
             Self::TooLarge => "larger than one block of the log",
             Self::ClockLeapt => "the clock leapt ahead by more than an hour: nothing is written until an operator says that the time is right",
             Self::ReadOnly => "the vault takes no writes; nothing was written",
+            Self::Lost(cause) => cause,
             Self::Unknown => "it is unknown whether this was written: look before trying again",
             Self::Internal => "the vault's log says more",
         }
@@ -59,6 +62,7 @@ impl From<&VaultError> for Trouble {
             VaultError::Submit(SubmitError::Busy) => Self::Busy,
             VaultError::Submit(SubmitError::TooLarge { .. }) => Self::TooLarge,
             VaultError::Submit(SubmitError::ClockLeapt) => Self::ClockLeapt,
+            VaultError::Submit(SubmitError::Lost(cause)) => Self::Lost(format!("the vault takes no writes: {cause}")),
             error if error.is_read_only() => {
                 tracing::error!(%error, "the vault takes no writes");
                 Self::ReadOnly

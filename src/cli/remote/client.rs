@@ -31,7 +31,7 @@ const TOKEN: u64 = 4096;
 /// Which server is asked, and as whom.
 #[derive(Args)]
 #[command(next_help_heading = "Server")]
-pub(super) struct Connect {
+pub(in crate::cli) struct Connect {
     /// Where the server is: https, or http on this machine.
     #[arg(long, env = "KEYLEDGER_SERVER", default_value = "http://127.0.0.1:8200", value_name = "URL", value_parser = server, global = true)]
     server: Url,
@@ -73,7 +73,7 @@ fn server(text: &str) -> Result<Url, String> {
 
 /// A request.
 #[derive(Default)]
-pub(super) struct Call<'a> {
+pub(in crate::cli) struct Call<'a> {
     pub method: &'a str,
     /// Below `/v1`, segment by segment.
     pub path: Vec<&'a str>,
@@ -90,7 +90,7 @@ pub(super) struct Call<'a> {
 /// Why there is no answer that could be shown.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
-pub(super) struct Failure {
+pub(in crate::cli) struct Failure {
     /// The status of the server's answer; 0 where there was none.
     pub status: u16,
     /// The word in the problem's type; empty where there is none.
@@ -143,7 +143,7 @@ enum Lost {
 }
 
 /// A server, and who asks it.
-pub(super) struct Client {
+pub(in crate::cli) struct Client {
     http: reqwest::Client,
     server: Url,
     token: Option<HeaderValue>,

@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 
 use super::Output;
 use crate::kernel::StreamId;
-use client::{Call, Client, Connect, Failure};
+use client::Failure;
+pub(super) use client::{Call, Client, Connect};
 use nouns::{NOUNS, Noun, ORG, USER};
 pub(super) use put_back::{Recover, Undo};
 use verb::{Asks, Flag, Pages, Sort, Takes, Verb};

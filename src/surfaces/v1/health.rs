@@ -29,6 +29,9 @@ pub(super) struct Ready {
     status: &'static str,
     /// The last position.
     position: u64,
+    /// What is wrong although commands are taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// Whether the process answers
@@ -40,8 +43,12 @@ pub(super) async fn live() -> impl IntoResponse {
 /// Whether commands are taken
 #[utoipa::path(get, path = "/v1/health/ready", operation_id = "health_ready", tag = "Health", security(()), responses((status = 200, body = Ready), (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<impl IntoResponse, Problem> {
+    if let Some(cause) = vault.lost() {
+        // It names sizes and positions, and nothing else.
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", format!("no commands are taken: {cause}")));
+    }
     match vault.failure() {
-        None => Ok((NOW, Json(Ready { status: "ready", position: vault.views().position().0 }))),
+        None => Ok((NOW, Json(Ready { status: "ready", position: vault.views().position().0, warnings: vault.warnings() }))),
         Some(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "no commands are taken; the log of the process says why")),
     }
 }

@@ -16,6 +16,7 @@ mod log;
 mod me;
 mod oauth;
 mod organizations;
+mod proofs;
 mod proxy;
 mod roles;
 mod secrets;
@@ -106,6 +107,11 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(log::state))
         .routes(routes!(log::confirm_clock))
         .routes(routes!(log::resume))
+        .routes(routes!(proofs::checkpoint))
+        .routes(routes!(proofs::key))
+        .routes(routes!(proofs::inclusion))
+        .routes(routes!(proofs::consistency))
+        .routes(routes!(proofs::leaves))
         .routes(routes!(lineage::tokens))
         .routes(routes!(time::history::history))
         .routes(routes!(time::diff::diff))
