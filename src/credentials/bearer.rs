@@ -55,6 +55,17 @@ impl AnyState {
         }
     }
 
+    /// The user as whom it acts, or acted while it was there.
+    #[must_use]
+    pub fn acts_for(&self) -> Option<StreamId> {
+        match self {
+            Self::ApiKey(api_key::State::Deleted { last, .. }) => last.owner,
+            Self::Session(session::State::Ended { user, .. }) => Some(*user),
+            Self::UserApplication(user_application::State::Deleted { last, .. }) => Some(last.user),
+            _ => self.bearer()?.user,
+        }
+    }
+
     /// The sealed secrets that a state rests on.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretRef> {

@@ -13,10 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::stalled::Unstalled;
 use super::tls::Tls;
 use crate::surfaces::{self, Front};
 use crate::web::caller::forwarded_for;
-use crate::web::limits::{HANDSHAKE_TIMEOUT, HEADER_TIMEOUT};
+use crate::web::limits::{HANDSHAKE_TIMEOUT, HEADER_TIMEOUT, WRITE_TIMEOUT};
+use crate::web::pieces::Ending;
 
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +59,7 @@ pub async fn serve(listener: TcpListener, router: Router, listening: Listening, 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, listening: Listening, mut stop: watch::Receiver<bool>) {
     // Without it, the body of an answer that is passed on waits until its head is acknowledged: 40 ms, as most callers do that.
     drop(stream.set_nodelay(true));
+    let stream = Unstalled::new(stream, WRITE_TIMEOUT);
     let Some(tls) = &listening.tls else { return speak(stream, peer, router, listening.behind_proxy, stop).await };
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)) => shaken,
@@ -73,10 +76,12 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, ro
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let router = TowerToHyperService::new(router);
+    let ending = Ending(stop.clone());
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let forwarded = behind_proxy.then(|| forwarded_for(request.headers())).flatten();
         let caller = forwarded.map_or(peer, |ip| SocketAddr::new(ip, 0));
         request.extensions_mut().insert(ConnectInfo(caller));
+        request.extensions_mut().insert(ending.clone());
         router.call(request)
     });
     let connection = http.serve_connection(TokioIo::new(stream), service);

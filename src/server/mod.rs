@@ -5,6 +5,7 @@ mod home;
 mod http;
 mod partial;
 mod restore;
+mod stalled;
 mod tls;
 
 pub use home::{Begun, Home, HomeError, Reading};

@@ -3,35 +3,21 @@
 use std::collections::BTreeMap;
 
 use super::access::{Principal, Resource, authorize};
+use super::filter::{Filter, Verdict};
 use super::{Vault, VaultError};
-use crate::credentials::{Meta, connector, vault};
+use crate::credentials::{AnyState, Meta, attempts, connection, connector, consumer, vault};
 use crate::kernel::{Header, KeyId, Permission, Position, Refusal, StreamId, TenantId};
-use crate::log::MAX_BLOCK_RECORDS;
 use crate::seal::Record;
+use crate::views::Views;
 
 /// How many records one page looks at, at most: a filter that matches little gives a short page and a cursor.
 const SCAN: usize = 20_000;
-/// How many are read at once, backwards.
+/// How many of them it opens, at most, where the clear header does not decide.
+const OPEN: usize = 5_000;
+/// How many are read at once.
 const WINDOW: usize = 512;
-
-/// Which events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// Of this type.
-    pub event_type: Option<String>,
-    /// Of this thing.
-    pub stream: Option<StreamId>,
-    /// By this principal.
-    pub actor: Option<StreamId>,
-    /// From this position on, itself included.
-    pub from: Position,
-    /// Through this position.
-    pub to: Position,
-    /// Oldest first; otherwise newest first.
-    pub oldest_first: bool,
-}
+/// How many are read at once where many readers are at it, each in its own time.
+const STRETCH: usize = 128;
 
 /// An event as an auditor sees it.
 pub struct Shown {
@@ -53,41 +39,62 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
-impl Filter {
-    fn takes(&self, header: &Header) -> bool {
-        let is = |wanted: &Option<String>, actual: &str| wanted.as_ref().is_none_or(|wanted| wanted == actual);
-        (self.from..=self.to).contains(&header.position)
-            && is(&self.kind, &header.kind)
-            && is(&self.event_type, &header.event_type)
-            && self.stream.is_none_or(|stream| stream == header.stream)
-            && self.actor.is_none_or(|actor| actor == header.actor)
-    }
+/// The next events of a reader that goes through the log.
+pub struct Stretch {
+    /// Oldest first.
+    pub events: Vec<Shown>,
+    /// Everything through this position was looked at: go on after it.
+    pub through: Position,
 }
 
-/// What a scan has found.
+/// What a scan has found, and what it has cost.
 #[derive(Default)]
 struct Found {
     records: Vec<Record>,
     next: Option<Position>,
+    seen: usize,
+    opened: usize,
+}
+
+impl Found {
+    /// Whether the page ends before a further record.
+    const fn is_full(&self, limit: usize) -> bool {
+        self.records.len() == limit || self.seen == SCAN || self.opened == OPEN
+    }
 }
 
 impl Vault {
     /// Events that the principal may see, at most `limit`.
     pub async fn events(&self, principal: &Principal, filter: &Filter, limit: usize) -> Result<Page, VaultError> {
         authorize(principal, Permission::AuditRead, Resource { tenant: principal.tenant, app: None })?;
-        let found = match (filter.oldest_first, filter.stream) {
+        let found = match (filter.oldest_first, filter.streams.as_slice()) {
             (true, _) => self.forwards(principal, filter, limit).await?,
-            (false, Some(stream)) => self.along(principal, filter, stream, limit).await?,
-            (false, None) => self.backwards(principal, filter, limit).await?,
+            (false, [stream]) => self.along(principal, filter, *stream, limit).await?,
+            (false, _) => self.backwards(principal, filter, limit).await?,
         };
         Ok(Page { events: self.show(found.records).await?, next: found.next })
+    }
+
+    /// The events after a position that the principal may see, as far as one read of the log goes: for readers that go through all of it, or
+    /// follow its end.
+    pub async fn stretch(&self, principal: &Principal, filter: &Filter, after: Position) -> Result<Stretch, VaultError> {
+        authorize(principal, Permission::AuditRead, Resource { tenant: principal.tenant, app: None })?;
+        let records = self.log.read(after, STRETCH).await?;
+        // Where nothing is left, all of it was looked at.
+        let through = records.last().map_or(filter.to, |last| last.header().position.min(filter.to));
+        let (views, mut found) = (self.views(), Found::default());
+        for record in records.into_iter().take_while(|record| record.header().position <= through) {
+            self.look(&views, principal, filter, record, &mut found)?;
+        }
+        Ok(Stretch { events: self.show(found.records).await?, through })
     }
 
     /// One event that the principal may see.
     pub async fn event(&self, principal: &Principal, position: Position) -> Result<Shown, VaultError> {
         authorize(principal, Permission::AuditRead, Resource { tenant: principal.tenant, app: None })?;
         let mut records = self.log.fetch(&[position]).await?;
-        records.retain(|record| self.visible(principal, record.header()));
+        let views = self.views();
+        records.retain(|record| visible(&views, principal, record.header()));
         Ok(self.show(records).await?.pop().ok_or(Refusal::NotFound)?)
     }
 
@@ -96,35 +103,32 @@ impl Vault {
         let views = self.views();
         let entry = views.thing(stream).ok_or(Refusal::NotFound)?;
         authorize(principal, Permission::HistoryRead, Resource { tenant: entry.tenant, app: None })?;
-        let filter = Filter { stream: Some(stream), to, ..Filter::default() };
+        let filter = Filter { streams: vec![stream], to, ..Filter::default() };
         let found = self.along(principal, &filter, stream, limit).await?;
         Ok(Page { events: self.show(found.records).await?, next: found.next })
     }
 
     async fn forwards(&self, principal: &Principal, filter: &Filter, limit: usize) -> Result<Found, VaultError> {
-        let (mut found, mut seen, mut at) = (Found::default(), 0, Position(filter.from.0.saturating_sub(1)));
+        let (views, mut found, mut at) = (self.views(), Found::default(), Position(filter.from.0.saturating_sub(1)));
         while at < filter.to {
-            let records = self.log.read(at, MAX_BLOCK_RECORDS).await?;
+            let records = self.log.read(at, WINDOW).await?;
             if records.is_empty() {
                 break;
             }
             for record in records {
                 at = record.header().position;
-                if found.records.len() == limit || seen == SCAN {
+                if found.is_full(limit) {
                     found.next = Some(at).filter(|at| *at <= filter.to);
                     return Ok(found);
                 }
-                seen += 1;
-                if self.takes(principal, filter, record.header()) {
-                    found.records.push(record);
-                }
+                self.look(&views, principal, filter, record, &mut found)?;
             }
         }
         Ok(found)
     }
 
     async fn backwards(&self, principal: &Principal, filter: &Filter, limit: usize) -> Result<Found, VaultError> {
-        let (mut found, mut seen, mut end) = (Found::default(), 0, filter.to);
+        let (views, mut found, mut end) = (self.views(), Found::default(), filter.to);
         while end > Position::ZERO && end >= filter.from {
             let records = self.log.read_back(end, WINDOW).await?;
             if records.is_empty() {
@@ -135,55 +139,53 @@ impl Vault {
                 if position < filter.from {
                     return Ok(found);
                 }
-                if found.records.len() == limit || seen == SCAN {
+                if found.is_full(limit) {
                     found.next = Some(position);
                     return Ok(found);
                 }
-                seen += 1;
                 end = Position(position.0 - 1);
-                if self.takes(principal, filter, record.header()) {
-                    found.records.push(record);
-                }
+                self.look(&views, principal, filter, record, &mut found)?;
             }
         }
         Ok(found)
     }
 
     async fn along(&self, principal: &Principal, filter: &Filter, stream: StreamId, limit: usize) -> Result<Found, VaultError> {
-        let (mut found, mut seen) = (Found::default(), 0);
+        let (views, mut found) = (self.views(), Found::default());
         // A cursor is one of the stream's own positions: the walk goes on there. Otherwise it begins at the latest event.
         let here = self.log.fetch(&[filter.to]).await?.pop().filter(|record| record.header().stream == stream).map(|_| filter.to);
-        let mut at = here.unwrap_or_else(|| self.views().thing(stream).map_or(Position::ZERO, |entry| entry.last));
+        let mut at = here.unwrap_or_else(|| views.thing(stream).map_or(Position::ZERO, |entry| entry.last));
         while at > Position::ZERO && at >= filter.from {
-            if found.records.len() == limit || seen == SCAN {
+            if found.is_full(limit) {
                 found.next = Some(at);
                 break;
             }
             let Some(record) = self.log.fetch(&[at]).await?.pop() else { break };
-            seen += 1;
             at = record.header().previous;
-            if self.takes(principal, filter, record.header()) {
-                found.records.push(record);
-            }
+            self.look(&views, principal, filter, record, &mut found)?;
         }
         Ok(found)
     }
 
-    /// Whether the filter takes an event, and the principal may see it.
-    fn takes(&self, principal: &Principal, filter: &Filter, header: &Header) -> bool {
-        filter.takes(header) && self.visible(principal, header)
-    }
-
-    /// Whether a principal sees an event at all: its tenant's, and of the system's what concerns everybody. A token that may name only some
-    /// applications sees only what belongs to them, or to none.
-    fn visible(&self, principal: &Principal, header: &Header) -> bool {
-        if header.tenant == TenantId::SYSTEM {
-            return [connector::NAME, vault::NAME].contains(&header.kind.as_str());
+    /// Takes a record if the principal may see it and the filter takes it. What the header decides is not opened.
+    fn look(&self, views: &Views, principal: &Principal, filter: &Filter, record: Record, found: &mut Found) -> Result<(), VaultError> {
+        let header = record.header();
+        found.seen += 1;
+        if !visible(views, principal, header) {
+            return Ok(());
         }
-        let views = self.views();
-        let app = views.thing(header.stream).and_then(|entry| entry.state.app());
-        let seen = principal.app_ids.is_empty() || app.is_none_or(|app| principal.app_ids.iter().any(|own| own == app));
-        header.tenant == principal.tenant && seen
+        let takes = match filter.judge(views, header) {
+            Verdict::No => false,
+            Verdict::Yes => true,
+            Verdict::Open => {
+                found.opened += 1;
+                filter.judge_facts(views, header, &self.opener.open(&record)?.stored)
+            }
+        };
+        if takes {
+            found.records.push(record);
+        }
+        Ok(())
     }
 
     /// The event at a position, whoever may see it: that was asked before.
@@ -204,4 +206,22 @@ impl Vault {
         };
         records.into_iter().map(show).collect()
     }
+}
+
+/// Whether a principal sees an event at all: its tenant's, and of the system's what concerns everybody. A token that may name only some
+/// applications sees only what belongs to them, or to none. Who runs the vault sees also what was tried under names that are nobody's.
+fn visible(views: &Views, principal: &Principal, header: &Header) -> bool {
+    if header.tenant == TenantId::SYSTEM {
+        let runs = || header.kind == attempts::NAME && principal.held().holds(Permission::VaultOperate);
+        return [connector::NAME, vault::NAME].contains(&header.kind.as_str()) || runs();
+    }
+    let named = |app: &str| principal.app_ids.is_empty() || principal.app_ids.iter().any(|own| own == app);
+    let seen = match views.thing(header.stream).map(|entry| &entry.state) {
+        Some(AnyState::Connection(connection::State::Live(live))) => named(&live.key.app),
+        Some(AnyState::Connection(connection::State::Deleted { key, .. })) => named(&key.app),
+        Some(AnyState::Consumer(consumer::State::Live(live))) => named(&live.app),
+        Some(AnyState::Consumer(consumer::State::Deleted { app, .. })) => named(app),
+        _ => true,
+    };
+    header.tenant == principal.tenant && seen
 }

@@ -66,17 +66,30 @@ impl Vault {
 
     /// Who presents this token; an unknown, mistyped, wrong or expired one is refused alike, and takes as long.
     pub fn authenticate(&self, presented: &str) -> Result<Principal, Refusal> {
+        let (principal, secret) = self.proven(presented)?;
+        if let Some(secret) = secret {
+            self.usage.note(principal.tenant, secret, self.time(&self.views()));
+        }
+        Ok(principal)
+    }
+
+    /// The same for a token that was presented before and whose request lasts: that is no further use of it.
+    pub fn still(&self, presented: &str) -> Result<Principal, Refusal> {
+        self.proven(presented).map(|(principal, _)| principal)
+    }
+
+    /// Who presents a token, and which secret it is, unless it is an access token.
+    fn proven(&self, presented: &str) -> Result<(Principal, Option<SecretId>), Refusal> {
         let views = self.views();
         if presented.contains('.') {
-            return self.by_access_token(&views, presented);
+            return Ok((self.by_access_token(&views, presented)?, None));
         }
         let token = Token::parse(presented).map_err(|_| Refusal::NotFound)?;
         let now = self.time(&views);
         let known = self.recognise(&views, &token, now);
         let (id, _) = known.filter(|_| matches!(token.kind, TokenType::Key | TokenType::Session)).ok_or(Refusal::NotFound)?;
         let usable = usable(&views, id, now).map_err(|_| Refusal::NotFound)?;
-        self.usage.note(usable.entry.tenant, token.id, now);
-        Ok(principal(&views, &usable, None))
+        Ok((principal(&views, &usable, None), Some(token.id)))
     }
 
     /// The thing and the secret that a token names, when its secret is the right one and works. A token of which nothing is known is compared

@@ -147,7 +147,7 @@ impl Vault {
         let Some(hashes) = prover.inclusion(&*self.log, number, size).await? else { return Ok(Err(Unprovable::NotYet { leaf: number, size })) };
         let hash = prover.leaves(&*self.log, number..number + 1).await?.pop().unwrap_or_default();
         let position = prover.position(number).unwrap_or(at);
-        Ok(Ok((position, hash, self.proven(&prover, hashes, number, size).await?)))
+        Ok(Ok((position, hash, self.proven_by(&prover, hashes, number, size).await?)))
     }
 
     /// Proves that the tree of a size is the beginning of that of another; of the log through a position when none is given.
@@ -159,10 +159,10 @@ impl Vault {
             return Ok(Err(Unprovable::PastTheEnd(end)));
         }
         let Some(hashes) = prover.consistency(&*self.log, from, to).await? else { return Ok(Err(Unprovable::Backwards)) };
-        self.proven(&prover, hashes, from, to).await.map(Ok)
+        self.proven_by(&prover, hashes, from, to).await.map(Ok)
     }
 
-    async fn proven(&self, prover: &Prover, hashes: Vec<[u8; 32]>, of: u64, size: u64) -> Result<Proof, VaultError> {
+    async fn proven_by(&self, prover: &Prover, hashes: Vec<[u8; 32]>, of: u64, size: u64) -> Result<Proof, VaultError> {
         let root = prover.root_at(&*self.log, size).await?.unwrap_or(prover.root);
         Ok(Proof { hashes, of, size, root })
     }

@@ -25,12 +25,26 @@ pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
 pub const PROXY_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a recovery in place may take until its answer is there; it goes on when nobody waits any more.
 pub const RECOVERY_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long a connection may take nothing of what is written to it.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a stream without news says that it is there.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The most streams and exports at once.
+pub const STREAMS: usize = 128;
+/// The most of them of one tenant.
+pub const STREAMS_OF_TENANT: usize = 64;
+/// The most of them of one user, or of a credential without one.
+pub const STREAMS_OF_PRINCIPAL: usize = 8;
+/// Streams and exports are sent in pieces of about so many bytes.
+pub const PIECE: usize = 32 * 1024;
 /// The most items of one page.
 pub const PAGE_MAX: usize = 200;
 /// Items of a page when the caller does not say.
 pub const PAGE_DEFAULT: usize = 20;
 /// The longest cursor, in characters.
 pub const CURSOR: usize = 1024;
+/// The most values of one filter.
+pub const FILTER_VALUES: usize = 32;
 /// The longest id that a caller may choose, in bytes.
 pub const ID: usize = 255;
 /// The longest `Idempotency-Key`, in bytes.

@@ -24,16 +24,17 @@ const ELSEWHERE: [(&str, &str); 7] = [
     ("application", "tokens_revoked"),
     ("user_application", "tokens_revoked"),
 ];
-/// Reads that are of the present only.
-const PRESENT_ONLY: [&str; 8] = [
-    "/proxy",
-    "/v1/health/live",
-    "/v1/health/ready",
-    "/v1/me",
-    "/v1/proxy",
-    "/vault/authorize/{service_id}/{application_id}",
-    "/vault/callback",
-    "/vault/revoke/{service_id}/{application_id}",
+/// Reads that are of the present only, and why.
+const PRESENT_ONLY: [(&str, &str); 9] = [
+    ("/proxy", "it passes a call on"),
+    ("/v1/events/stream", "it tells what comes"),
+    ("/v1/health/live", "it tells of the process"),
+    ("/v1/health/ready", "it tells of the process"),
+    ("/v1/me", "it tells what the token that is presented now proves"),
+    ("/v1/proxy", "it passes a call on"),
+    ("/vault/authorize/{service_id}/{application_id}", "it sends a user to a service"),
+    ("/vault/callback", "a user comes back from a service"),
+    ("/vault/revoke/{service_id}/{application_id}", "it revokes"),
 ];
 
 /// Which types of events each kind has, as the fixtures know them.
@@ -92,7 +93,7 @@ fn reads(first: &Things, second: Option<&Things>) -> Vec<Read> {
         }
         found.push(Read { template: template.clone(), paths: [paths(template, first), second.map(|second| paths(template, second)).unwrap_or_default()] });
     }
-    assert_eq!(present_only, PRESENT_ONLY, "every other GET shows the past");
+    assert_eq!(present_only, PRESENT_ONLY.map(|(path, _)| path), "every other GET shows the past");
     found
 }
 
@@ -126,7 +127,8 @@ fn without_uses(text: &str) -> Value {
             _ => {}
         }
     }
-    let mut value = serde_json::from_str(text).unwrap();
+    // An export is a value a line.
+    let mut value = serde_json::from_str(text).unwrap_or_else(|_| text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect());
     strip(&mut value);
     value
 }

@@ -253,6 +253,7 @@ fn applications_and_their_tokens(me: &mut Person) {
     assert_eq!(me.table(&["tenant", "list"], "").0.lines().count(), 3);
     webhooks(&mut me);
     back_in_time(&mut me);
+    audit(&mut me);
     let all: BTreeSet<Vec<String>> = verbs().into_iter().map(|(names, _)| names).collect();
     assert_eq!(me.used, all, "each verb was used");
 }
@@ -283,6 +284,22 @@ fn back_in_time(me: &mut Person) {
     assert_eq!(me.json(&["recoveries"], "").as_array().unwrap().len(), 1);
     assert_eq!(me.json(&["diff", "--from", &event, "--id", &role], ""), json!([]));
     assert!(me.table(&["diff", "--from", &(event.parse::<u64>().unwrap() - 1).to_string(), "--kind", "role"], "").0.contains("changed"));
+}
+
+fn audit(me: &mut Person) {
+    let (shown, _) = me.table(&["audit", "query", "--kind", "webhook", "--kind", "tenant", "--action", "deleted", "--limit", "5"], "");
+    assert!(shown.starts_with("POSITION  RECORDED AT") && shown.lines().count() == 2 && shown.contains("allowed"), "{shown}");
+    let by_ann = me.json(&["audit", "query", "--actor", "ann", "--decision", "allowed"], "");
+    let kinds: BTreeSet<&str> = by_ann.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(["attempts", "session", "user"]), "what ann did, and that her name may try again");
+    assert_eq!(me.json(&["audit", "query", "--rule", "no such rule", "--ip", "192.0.2.1", "--from", "2020-01-01T00:00:00Z", "--to", "9"], ""), json!([]));
+    let first = me.json(&["audit", "query", "--order", "asc", "--limit", "1"], "")[0].clone();
+    assert_eq!(me.json(&["audit", "tail", "--from", "1", "--limit", "1"], ""), first);
+    assert_eq!(me.table(&["audit", "tail", "--from", "1", "--limit", "3"], "").0.lines().count(), 3);
+    let output = me.run(&["audit", "export", "--thing", first["stream"].as_str().unwrap()], "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((output.status.code(), &lines[0], lines.last().unwrap()["end"]["events"].as_u64()), (Some(0), &first, Some(lines.len() as u64 - 1)));
 }
 
 fn webhooks(me: &mut Person) {

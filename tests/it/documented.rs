@@ -94,6 +94,8 @@ fn own_routes(documented: &mut Documented, server: &Server) {
     send("GET", "/v1/events", "/v1/events?limit=200", None);
     send("GET", "/v1/events/{position}", "/v1/events/1", None);
     send("GET", "/v1/events/{position}", "/v1/events/99999", None);
+    send("GET", "/v1/events/export", "/v1/events/export?format=xml", None);
+    send("GET", "/v1/events/stream", "/v1/events/stream?to=1", None);
     send("GET", "/v1/credentials", "/v1/credentials?show=all", None);
     let listed = server.call("GET", "/v1/credentials?kind=connection").send().unwrap().json::<Value>().unwrap();
     let id = listed["data"][0]["id"].as_str().unwrap().to_owned();

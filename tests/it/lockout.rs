@@ -119,8 +119,8 @@ async fn denials_that_could_not_be_written_are_told_the_next_time() {
     denied();
     bench.vault.confirm_clock().await;
     bench.vault.write_denials().await;
-    let kind = Some("attempts".into());
-    let filter = keyledger::vault::Filter { kind, to: bench.vault.views().position(), ..keyledger::vault::Filter::default() };
+    let kinds = vec!["attempts".into()];
+    let filter = keyledger::vault::Filter { kinds, to: bench.vault.views().position(), ..keyledger::vault::Filter::default() };
     let found = bench.vault.events(&bench.owner, &filter, 1).await.unwrap();
     assert_eq!(found.events[0].facts["denied"]["denials"][0]["count"], 2);
 }
@@ -136,7 +136,7 @@ async fn an_unknown_tenant_is_like_an_unknown_login_and_the_events_name_no_name(
     assert!(matches!(waits, Err(Rejected::Locked(_))));
     assert_eq!(log_in(&bench, "ann", PASSWORD).await, "in", "another tenant's ann is not slowed down");
     assert_eq!(log_in(&bench, "a password by mistake", "x").await, "wrong");
-    let filter = keyledger::vault::Filter { kind: Some("attempts".into()), to: bench.vault.views().position(), ..keyledger::vault::Filter::default() };
+    let filter = keyledger::vault::Filter { kinds: vec!["attempts".into()], to: bench.vault.views().position(), ..keyledger::vault::Filter::default() };
     let found = bench.vault.events(&bench.owner, &filter, 100).await.unwrap();
     assert!(!found.events.is_empty());
     assert!(found.events.iter().all(|event| !event.facts.to_string().contains("mistake")), "a password typed into the wrong field stands nowhere");

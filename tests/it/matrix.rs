@@ -33,6 +33,8 @@ impl Matrix<'_> {
         let service = if !there && template.starts_with("/v1/integrations") { "crm/hubspot" } else { "crm/pipedrive" };
         let named = template
             .replace("{unified_api}/{service_id}", service)
+            // A stream has no end: whoever may follow it is told that this is no parameter.
+            .replace("/v1/events/stream", "/v1/events/stream?to=1")
             .replace("{domain}", "privx-external")
             .replace("{resource}", "leads")
             .replace("{service_id}/{application_id}", "pipedrive/app");

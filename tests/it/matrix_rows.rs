@@ -118,6 +118,8 @@ pub const OWN: &[Row] = &[
     ("GET", "/v1/integrations/{unified_api}/{service_id}/history", Needs(HistoryRead), Nothing),
     ("GET", "/v1/events", Needs(AuditRead), Nothing),
     ("GET", "/v1/events/{position}", Needs(AuditRead), Nothing),
+    ("GET", "/v1/events/export", Needs(AuditRead), Nothing),
+    ("GET", "/v1/events/stream", Needs(AuditRead), Nothing),
     ("GET", "/v1/log/state", Needs(AuditRead), Nothing),
     ("GET", "/v1/log/checkpoint", Needs(AuditRead), Nothing),
     ("GET", "/v1/log/key", Needs(AuditRead), Nothing),

@@ -23,6 +23,8 @@ use super::show::plain;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A handler of the server may take half of it.
 const WHOLE: Duration = Duration::from_secs(30);
+/// An answer that lasts has no end in time; that it says nothing is noticed by who reads it.
+const LASTS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The largest answer, in bytes.
 const ANSWER: usize = 16 * 1024 * 1024;
 /// The longest token, in bytes.
@@ -105,11 +107,11 @@ pub(in crate::cli) struct Failure {
 }
 
 impl Failure {
-    fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<String>) -> Self {
         Self { status: 0, kind: String::new(), text: text.into(), pointers: Vec::new(), seconds: None, next: None }
     }
 
-    fn then(self, next: impl Into<String>) -> Self {
+    pub fn then(self, next: impl Into<String>) -> Self {
         Self { next: Some(next.into()), ..self }
     }
 
@@ -179,6 +181,29 @@ impl Client {
         }
         let text = "the connection broke before the answer was whole";
         Err(Failure::new(if call.method == "GET" { text.into() } else { format!("{text}: look whether it was carried out before trying again") }))
+    }
+
+    /// An answer whose body is read while it comes, however long that takes; from an event on, if one was seen.
+    pub async fn open(&self, call: &Call<'_>, last_seen: Option<u64>) -> Result<Response, Failure> {
+        let failed = |lost| match lost {
+            Lost::Failed(failure) => failure,
+            Lost::Broken => Failure::new("the connection broke before the answer began"),
+        };
+        let mut request = self.http.get(self.url(call).map_err(failed)?).timeout(LASTS);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        if let Some(last_seen) = last_seen {
+            request = request.header("last-event-id", last_seen);
+        }
+        let sent = tokio::time::timeout(WHOLE, request.send()).await.map_err(|_| Failure::new("the answer did not begin in time"))?;
+        let answer = sent.map_err(|error| failed(self.lost(&error, call)))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let (status, seconds) = (answer.status(), answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()));
+        let body = read(answer).await.map_err(|error| failed(error.map_or_else(too_large, |error| self.lost(&error, call))))?;
+        Err(Failure::of(status.as_u16(), seconds, &body))
     }
 
     async fn once(&self, call: &Call<'_>, key: &str) -> Result<Zeroizing<Vec<u8>>, Lost> {

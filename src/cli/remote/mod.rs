@@ -1,7 +1,10 @@
 //! The verbs that ask a running server over `/v1`. They are rows of one table: from it come the command line, the requests and what is shown.
 
 mod ask;
+mod audit;
 mod client;
+mod cut;
+mod long;
 mod nouns;
 mod put_back;
 mod settings;
@@ -123,9 +126,12 @@ impl Remote {
             (Takes::Thing, Some(text)) => Some(self.resolve(&client, self.noun, text).await?),
             _ => None,
         };
+        if let Some(done) = self.lasting(&client).await {
+            return done;
+        }
         if let Some(pages) = self.verb.pages {
             let query = self.query(&client).await?;
-            let limit = self.given.get_one::<NonZeroUsize>("limit").map(|limit| limit.get());
+            let limit = self.given.get_one::<NonZeroUsize>("limit").map(|limit| limit.get()).or(pages.most());
             let things = list(&client, &self.path(thing.as_deref().unwrap_or_default())?, pages, &query, limit).await?;
             let columns = if self.verb.columns.is_empty() { self.noun.columns } else { self.verb.columns };
             let text = match self.connect.output {
@@ -195,8 +201,11 @@ impl Remote {
     async fn query(&self, client: &Client) -> anyhow::Result<Vec<(&'static str, String)>> {
         let mut query: Vec<_> = self.as_of().into_iter().collect();
         for flag in self.verb.flags {
-            if let Some(Value::String(value)) = self.value(client, flag).await? {
-                query.push((flag.member, value));
+            match self.value(client, flag).await? {
+                Some(Value::String(value)) => query.push((flag.member, value)),
+                Some(Value::Array(values)) => query.extend(values.iter().filter_map(|value| Some((flag.member, value.as_str()?.to_owned())))),
+                Some(Value::Number(number)) => query.push((flag.member, number.to_string())),
+                _ => {}
             }
         }
         Ok(query)
@@ -212,7 +221,7 @@ impl Remote {
         }
         let mut values: Vec<String> = self.given.get_many::<String>(flag.name).into_iter().flatten().cloned().collect();
         let noun = match flag.sort {
-            Sort::User => Some(&USER),
+            Sort::User | Sort::Actors => Some(&USER),
             Sort::Organizations => Some(&ORG),
             _ => None,
         };
@@ -338,7 +347,7 @@ async fn list(client: &Client, path: &[&str], pages: Pages, query: &[(&'static s
     let (limit, mut things, mut cursor) = (limit.unwrap_or(usize::MAX), Vec::new(), None);
     loop {
         let mut query = query.to_vec();
-        if pages == Pages::Many {
+        if pages != Pages::One {
             query.push(("limit", PAGE.min(limit - things.len()).to_string()));
         }
         query.extend(cursor.take().map(|cursor: String| ("cursor", cursor)));

@@ -24,7 +24,8 @@ impl Noun {
     }
 }
 
-pub(super) const NOUNS: [&Noun; 12] = [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &WEBHOOK, &TENANT];
+pub(super) const NOUNS: [&Noun; 13] =
+    [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &WEBHOOK, &TENANT, &super::audit::AUDIT];
 
 const NAME: Flag = Flag::text("name", "name", "NAME", "The name to show");
 const NEW_NAME: Flag = Flag::text("name", "name", "NAME", "A new name");

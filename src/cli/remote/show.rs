@@ -38,16 +38,26 @@ fn member(thing: &Value, column: &str) -> String {
     }
 }
 
-/// A table of one line a thing; where it would be too wide, the widest text gives way.
-pub(super) fn list(columns: &[&str], things: &[Value]) -> String {
-    let cell = |thing: &Value, column: &str| match member(thing, column) {
+/// One thing as a line, for those that come one by one.
+pub(super) fn line(columns: &[&str], thing: &Value) -> String {
+    let cells = columns.iter().map(|column| cell(thing, column)).collect::<Vec<_>>();
+    cells.join(&" ".repeat(GAP)) + "\n"
+}
+
+/// What a table shows of a member.
+fn cell(thing: &Value, column: &str) -> String {
+    match member(thing, column) {
         // The fraction of a second is for those who look at one thing.
         text if column.ends_with("_at") => text.split_once('.').map_or(text.clone(), |(second, _)| format!("{second}Z")),
         // So is the whole id of something else.
         text if column != "id" && text.parse::<StreamId>().is_ok() => text.chars().take(8).chain(['…']).collect(),
         text if text.is_empty() => "-".into(),
         text => text,
-    };
+    }
+}
+
+/// A table of one line a thing; where it would be too wide, the widest text gives way.
+pub(super) fn list(columns: &[&str], things: &[Value]) -> String {
     let title = |column: &&str| column.replace('_', " ").to_uppercase();
     let mut rows = vec![columns.iter().map(title).collect::<Vec<_>>()];
     rows.extend(things.iter().map(|thing| columns.iter().map(|column| cell(thing, column)).collect()));

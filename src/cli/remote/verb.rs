@@ -35,6 +35,8 @@ pub(super) struct Verb {
     pub form: bool,
     /// The one member of the answer that a table shows.
     pub only: Option<&'static str>,
+    /// How the answer comes.
+    pub way: Way,
     /// Columns of a list of other things than the noun's; none for its own.
     pub columns: &'static [&'static str],
 }
@@ -61,11 +63,31 @@ pub(super) enum Asks {
     NewPassword,
 }
 
+/// How an answer comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// At once.
+    Answer,
+    /// As a file that may be long.
+    Export,
+    /// Event by event, without an end.
+    Tail,
+}
+
 /// How a list comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pages {
     One,
     Many,
+    /// In pages, of which so many things are shown unless more are asked for.
+    First(usize),
+}
+
+impl Pages {
+    /// How many things are shown where nobody says.
+    pub const fn most(self) -> Option<usize> {
+        if let Self::First(most) = self { Some(most) } else { None }
+    }
 }
 
 /// A flag, and the member of the body (or the parameter of the query) that it gives.
@@ -91,6 +113,10 @@ pub(super) enum Sort {
     Instant,
     OneOf(&'static [&'static str]),
     User,
+    /// Whoever acts: a user by login, or any id.
+    Actors,
+    /// A position, or an instant.
+    Point,
     Organizations,
     /// Of a service: members of `settings`.
     Settings,
@@ -114,6 +140,7 @@ impl Verb {
         form: false,
         only: None,
         columns: &[],
+        way: Way::Answer,
     };
     pub const LIST: Self = Self { name: "list", takes: Takes::Nothing, pages: Some(Pages::Many), ..Self::READ };
     pub const POST: Self = Self { method: "POST", as_of: false, ..Self::READ };
@@ -141,9 +168,20 @@ impl Verb {
             let help = "As it was at this position of the log, or just before this instant";
             command = command.arg(Arg::new("as-of").long("as-of").value_name("POSITION|INSTANT").value_parser(as_of).help(help));
         }
-        if self.pages.is_some() {
-            let help = "At most so many [default: all]";
+        if let Some(pages) = self.pages {
+            let help = format!("At most so many [default: {}]", pages.most().map_or_else(|| "all".into(), |most| most.to_string()));
             command = command.arg(Arg::new("limit").long("limit").value_name("N").value_parser(value_parser!(NonZeroUsize)).help(help));
+        }
+        match self.way {
+            Way::Answer => {}
+            Way::Export => {
+                let help = "Where to write it; nothing is written over [default: stdout]";
+                command = command.arg(Arg::new("file").long("file").value_name("FILE").help(help));
+            }
+            Way::Tail => {
+                let help = "End after so many [default: go on]";
+                command = command.arg(Arg::new("limit").long("limit").value_name("N").value_parser(value_parser!(NonZeroUsize)).help(help));
+            }
         }
         if self.asks == Asks::FirstPassword {
             let help = "Give it a password: asked for on a terminal, otherwise the first line of stdin";
@@ -200,7 +238,7 @@ impl Flag {
 
     /// Whether it may be given more than once.
     pub fn repeats(&self) -> bool {
-        matches!(self.sort, Sort::Texts | Sort::Numbers | Sort::Organizations)
+        matches!(self.sort, Sort::Texts | Sort::Numbers | Sort::Actors | Sort::Organizations)
     }
 
     fn arg(&self, changes: bool) -> Arg {
@@ -216,7 +254,8 @@ impl Flag {
             Sort::Number | Sort::Numbers => arg.value_parser(value_parser!(u64)),
             Sort::Instant => arg.value_parser(|text: &str| text.parse::<Moment>().map(|_| text.to_owned())),
             Sort::OneOf(words) => arg.value_parser(PossibleValuesParser::new(words)),
-            Sort::Text | Sort::Texts | Sort::User | Sort::Organizations | Sort::Settings => arg,
+            Sort::Point => arg.value_parser(as_of),
+            Sort::Text | Sort::Texts | Sort::User | Sort::Actors | Sort::Organizations | Sort::Settings => arg,
         }
     }
 }

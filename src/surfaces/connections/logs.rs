@@ -205,7 +205,7 @@ pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
     let mut data = Vec::new();
     for _ in 0..LOOKS {
         let Some(to) = next.filter(|_| data.len() < limit) else { break };
-        let filter = Filter { kind: Some(connection::NAME.to_owned()), to, ..Filter::default() };
+        let filter = Filter { kinds: vec![connection::NAME.to_owned()], to, ..Filter::default() };
         let found = caller.vault.events(&caller.principal, &filter, limit).await?;
         next = found.next;
         for shown in &found.events {

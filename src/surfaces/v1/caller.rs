@@ -17,6 +17,7 @@ use super::Front;
 use crate::kernel::{Position, StreamId};
 use crate::vault::plans;
 use crate::views::Views;
+use crate::web::limits::FILTER_VALUES;
 use crate::web::page;
 use crate::web::problem::Problem;
 
@@ -44,13 +45,23 @@ impl Caller {
 
     /// The parameters of the query. One that the route does not know, or that is given twice, is an error: a mistyped filter would be none.
     pub fn params(&self, known: &[&'static str]) -> Result<Params, Problem> {
-        let mut params = BTreeMap::new();
+        self.params_with(known, &[])
+    }
+
+    /// The same, where some may be given several times.
+    pub fn params_with(&self, known: &[&'static str], several: &[&'static str]) -> Result<Params, Problem> {
+        let mut params: BTreeMap<_, Vec<String>> = BTreeMap::new();
         for (name, value) in self.pairs() {
-            let known = known.iter().chain(&["as_of", "min_position"]).find(|known| **known == name);
+            let known = known.iter().chain(several).chain(&["as_of", "min_position"]).find(|known| **known == name);
             let known = known.ok_or_else(|| Problem::invalid("the query has a parameter that this route does not know"))?;
-            if params.insert(*known, value).is_some() {
+            let values = params.entry(*known).or_default();
+            if !values.is_empty() && !several.contains(known) {
                 return Err(Problem::invalid(format!("{known}: is given twice")));
             }
+            if values.len() == FILTER_VALUES {
+                return Err(Problem::invalid(format!("{known}: is given more than {FILTER_VALUES} times")));
+            }
+            values.push(value);
         }
         Ok(Params(params))
     }
@@ -67,12 +78,17 @@ impl Caller {
 }
 
 /// The parameters of a query.
-pub(super) struct Params(BTreeMap<&'static str, String>);
+pub(super) struct Params(BTreeMap<&'static str, Vec<String>>);
 
 impl Params {
     /// A parameter; empty ones count as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.all(name).next()
+    }
+
+    /// All values of a parameter; empty ones count as absent.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.get(name).into_iter().flatten().map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// How many items a page holds.

@@ -35,7 +35,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{OpenApi, RefOr};
@@ -58,6 +58,8 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(health::ready))
         .routes(routes!(events::list))
         .routes(routes!(events::get))
+        .routes(routes!(events::export))
+        .routes(routes!(events::stream))
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::get))
         .routes(routes!(credentials::history))
@@ -140,6 +142,7 @@ pub(super) fn router(front: Front, document: Arc<str>) -> Router {
         .route("/v1/", any(no_route))
         .route("/v1/{*rest}", any(no_route))
         .method_not_allowed_fallback(no_route)
+        .layer(Extension(events::Seats::default()))
         .layer(middleware::from_fn(|request, next| limited(request, next, Problem::from, Problem::late)))
         .merge(
             Router::from(proxy::routes())
