@@ -217,10 +217,16 @@ impl Call {
             let position = text.parse().map_err(|_| Fault::Invalid("min_position: takes a position".into()))?;
             self.vault.reached(Position(position)).await.map_err(|_| Fault::Busy)?;
         }
-        let now = self.vault.views().position();
+        let views = self.vault.views();
+        let now = views.position();
         let Some(text) = self.query("as_of") else { return Ok(now) };
         self.may(Permission::HistoryRead)?;
-        Ok(self.resolve(&text).await?.min(now))
+        let at = match text.parse()? {
+            AsOf::Position(position) if position > now => return Err(Fault::Invalid(format!("as_of: the log ends at position {now}"))),
+            AsOf::Instant(instant) if instant > self.vault.time(&views) => return Err(Fault::Invalid("as_of: lies in the future".into())),
+            _ => self.resolve(&text).await?.min(now),
+        };
+        if at == Position::ZERO { Err(Fault::Invalid("as_of: is before the log begins".into())) } else { Ok(at) }
     }
 
     /// A position, or the last one recorded strictly before an instant.

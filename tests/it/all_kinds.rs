@@ -36,6 +36,9 @@ const PRESENT_ONLY: [(&str, &str); 9] = [
     ("/vault/callback", "a user comes back from a service"),
     ("/vault/revoke/{service_id}/{application_id}", "it revokes"),
 ];
+/// Points in time that no read takes.
+const NO_POINT: [&str; 9] =
+    ["yesterday", "-1", "1e3", "2026-05-04", "99999999", "99999999999999999999999", "9000-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "0"];
 
 /// Which types of events each kind has, as the fixtures know them.
 fn all_types() -> BTreeSet<(String, String)> {
@@ -133,6 +136,24 @@ fn without_uses(text: &str) -> Value {
     value
 }
 
+/// A point in time that there is not is refused by every read, in its surface's own words, which say what is wrong.
+async fn no_point_is_refused(life: &Life, first: &Things) {
+    let running = life.running.as_ref().unwrap();
+    for read in reads(first, None) {
+        let path = &read.paths[0][0];
+        let join = if path.contains('?') { '&' } else { '?' };
+        for point in NO_POINT {
+            let (status, _, _, body) = life.read(running, &life.token, &format!("{path}{join}as_of={point}")).await;
+            assert!(status == 400 && body.contains("as_of"), "{path} as of {point}: {status} {body}");
+        }
+        let (status, _, _, body) = life.read(running, &life.token, &format!("{path}{join}min_position=x")).await;
+        assert!(status == 400 && body.contains("min_position"), "{path}: {status} {body}");
+        let head = life.vault().views().position();
+        let (status, position, ..) = life.read(running, &life.token, &format!("{path}{join}as_of={head}&min_position={head}")).await;
+        assert_eq!((status, position), (200, Some(head.to_string())), "{path}");
+    }
+}
+
 /// The log folded in one go passes through what was live after each request, and each group between two of them is seen by a look back too.
 async fn live_is_replay(life: &mut Life) {
     let reading = life.home("data").read().unwrap();
@@ -206,6 +227,7 @@ async fn the_past_is_as_it_was(life: &Life, first: &Things, second: &Things, at:
 async fn told_then(life: &Life, first: &Things, at: Position) -> BTreeMap<String, Answer> {
     let running = life.running.as_ref().unwrap();
     let then = all_as_of(life, running, first, at).await;
+    no_point_is_refused(life, first).await;
     for (path, told) in &then {
         // Looking at an API client writes that its secrets were shown.
         if !path.starts_with(&format!("{CLIENTS}/")) {
