@@ -9,6 +9,7 @@ mod catalog;
 pub mod compensation;
 mod execute;
 pub mod export;
+pub mod exposure;
 mod filter;
 mod genesis;
 mod held;

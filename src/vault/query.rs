@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use super::{Vault, VaultError};
 use crate::kernel::{Epoch, Moment, Position, TenantId};
@@ -31,6 +31,13 @@ impl Default for Reads {
     fn default() -> Self {
         Self { deep: Mutex::default(), shallow: Semaphore::new(SHALLOW_AT_ONCE) }
     }
+}
+
+/// A turn, held while the past is looked through.
+#[expect(dead_code, reason = "held, and not looked into")]
+pub(super) enum Turn<'a> {
+    Deep(MutexGuard<'a, ()>),
+    Shallow(SemaphorePermit<'a>),
 }
 
 /// What can be said of a position without any secret.
@@ -85,13 +92,7 @@ impl Vault {
     /// The views and the tree at an earlier position, folded on from the nearest root.
     async fn past(&self, position: Position) -> Result<Result<Root, Busy>, VaultError> {
         let from = self.views.root_before(position);
-        let (deep, _turn) = if position.0 - from.views.position().0 > DEEP {
-            let Ok(deep) = self.reads.deep.try_lock() else { return Ok(Err(Busy)) };
-            (Some(deep), None)
-        } else {
-            // It is never closed.
-            (None, self.reads.shallow.acquire().await.ok())
-        };
+        let Ok(turn) = self.turn(position.0 - from.views.position().0).await else { return Ok(Err(Busy)) };
         let (mut views, mut tree) = ((*from.views).clone(), from.tree);
         match catch_up(&mut views, &mut tree, &*self.log, &self.opener, position, &|_| ()).await {
             Ok(()) => {}
@@ -99,10 +100,19 @@ impl Vault {
             Err(CatchUpError::Fold(error)) => return Err(error.into()),
         }
         let root = Root { views: Arc::new(views), tree };
-        if deep.is_some() {
+        if matches!(turn, Turn::Deep(_)) {
             self.views.keep(root.clone());
         }
         Ok(Ok(root))
+    }
+
+    /// A turn at looking through so many events of the past.
+    pub(super) async fn turn(&self, events: u64) -> Result<Turn<'_>, Busy> {
+        if events > DEEP {
+            return self.reads.deep.try_lock().map(Turn::Deep).map_err(|_| Busy);
+        }
+        // It is never closed.
+        self.reads.shallow.acquire().await.map(Turn::Shallow).map_err(|_| Busy)
     }
 
     async fn snapshot_root(&self) -> Result<Root, VaultError> {

@@ -176,9 +176,11 @@ fn read_all(server: &Server) {
             "/openapi.json",
         ])
         .chain(["/v1/events?limit=200", "/v1/events?limit=200&order=asc", "/v1/credentials?show=all&limit=200"])
+        .chain(["/v1/events/export", "/v1/events/export?format=csv"])
         .map(str::to_owned)
         .collect();
     paths.extend(ids.iter().flat_map(|id| [format!("/v1/credentials/{id}"), format!("/v1/credentials/{id}/history?limit=200")]));
+    paths.extend(ids.iter().map(|id| format!("/v1/credentials/{id}/exposure")));
     paths.extend((head - 20..=head).map(|position| format!("/v1/events/{position}")));
     for path in ["/vault/connections/crm/pipedrive", "/v1/integrations/hris/personio"] {
         paths.extend((head - 20..=head).map(|position| format!("{path}?as_of={position}")));

@@ -287,6 +287,11 @@ fn back_in_time(me: &mut Person) {
 }
 
 fn audit(me: &mut Person) {
+    let key = me.json(&["credential", "list", "--kind", "api_key", "--show", "all"], "")[0]["id"].as_str().unwrap().to_owned();
+    let exposed = me.json(&["exposure", &key, "--version", "1", "--name", "token"], "");
+    assert_eq!((&exposed["kind"], &exposed["did"][0]["how"]), (&json!("api_key"), &json!("brought")));
+    let shown = me.run(&["exposure", &key], "");
+    assert!(shown.status.success() && String::from_utf8(shown.stdout).unwrap().contains("not recorded"));
     let (shown, _) = me.table(&["audit", "query", "--kind", "webhook", "--kind", "tenant", "--action", "deleted", "--limit", "5"], "");
     assert!(shown.starts_with("POSITION  RECORDED AT") && shown.lines().count() == 2 && shown.contains("allowed"), "{shown}");
     let by_ann = me.json(&["audit", "query", "--actor", "ann", "--decision", "allowed"], "");

@@ -102,6 +102,7 @@ fn own_routes(documented: &mut Documented, server: &Server) {
     send("GET", "/v1/credentials/{id}", &format!("/v1/credentials/{id}"), None);
     send("GET", "/v1/credentials/{id}/history", &format!("/v1/credentials/{id}/history"), None);
     send("POST", "/v1/secrets/reveal", "/v1/secrets/reveal", Some(json!({"credential": id, "secret": "access_token", "reason": "a test"})));
+    send("GET", "/v1/credentials/{id}/exposure", &format!("/v1/credentials/{id}/exposure"), None);
     send("POST", "/v1/secrets/reveal", "/v1/secrets/reveal", Some(json!({"credential": id, "secret": "x", "reason": ""})));
     let key = server.call("GET", "/v1/credentials?kind=api_key").send().unwrap().json::<Value>().unwrap()["data"][0]["id"].as_str().unwrap().to_owned();
     send("POST", "/v1/credentials/{id}/rotate", &format!("/v1/credentials/{key}/rotate"), Some(json!({"grace_seconds": 600})));

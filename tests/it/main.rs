@@ -51,6 +51,7 @@ mod exchange;
 mod exchange_bench;
 mod exchange_hostile;
 mod exchange_killed;
+mod exposure;
 mod fixed;
 mod fixed_clock;
 mod front;

@@ -92,6 +92,8 @@ pub const OWN: &[Row] = &[
     ("GET", "/v1/credentials", Needs(CredentialsRead), Nothing),
     ("GET", "/v1/credentials/{id}", Needs(CredentialsRead), Nothing),
     ("GET", "/v1/credentials/{id}/history", Needs(HistoryRead), Nothing),
+    // And history:read, which every role that may read the audit log holds as well.
+    ("GET", "/v1/credentials/{id}/exposure", Needs(AuditRead), Nothing),
     // The kind of the credential says which permission: the matrix rotates an API key.
     ("POST", "/v1/credentials/{id}/rotate", Needs(ApiKeysWrite), Json),
     ("POST", "/v1/credentials/{id}/rotation/finish", Needs(ApiKeysWrite), Nothing),

@@ -144,7 +144,7 @@ impl Remote {
         let call = Call {
             method: self.verb.method,
             path: self.path(id)?,
-            query: self.as_of().into_iter().collect(),
+            query: if self.verb.method == "GET" { self.query(&client).await? } else { self.as_of().into_iter().collect() },
             body: self.body(&client, id).await?,
             if_match: self.number("if-match"),
             repeatable: self.verb.repeatable,

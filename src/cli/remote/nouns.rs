@@ -109,6 +109,16 @@ const ALONE: Noun = Noun {
             ..Verb::LIST
         },
         Verb {
+            name: "exposure",
+            about: "Show who could read a credential's secret, who did, what came of it and what to change",
+            path: "credentials/{}/exposure",
+            flags: &[
+                Flag::of("version", "version", "N", Sort::Number, "The version that brought the secret [default: the one in use]"),
+                Flag::text("name", "name", "NAME", "The secret, such as refresh_token [default: all of the version]"),
+            ],
+            ..Verb::READ
+        },
+        Verb {
             name: "resume",
             about: "After a restore: let exchanges, renewals, passed calls and webhooks go out again",
             path: "vault/resume",

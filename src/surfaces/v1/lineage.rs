@@ -14,7 +14,7 @@ use crate::web::problem::{Errors, Problem};
 
 /// An exchange or an import, and the tokens that it brought.
 #[derive(Serialize, ToSchema)]
-struct TokenOrigin {
+pub(super) struct TokenOrigin {
     /// Of the event that tells of the result.
     position: u64,
     /// When.
@@ -83,7 +83,7 @@ fn fate(token: &Traced) -> TokenFate {
     TokenFate { fingerprint: token.fingerprint.to_string(), fate: token.fate.name(), ended_by: token.ended_by.map(|by| by.0), shredded: token.shredded }
 }
 
-fn origin(descent: Descent) -> TokenOrigin {
+pub(super) fn origin(descent: Descent) -> TokenOrigin {
     let outcome = match (&descent.failed, descent.lost) {
         (None, _) => "stored",
         (Some(_), true) => "lost",

@@ -7,6 +7,7 @@ mod connectors;
 mod credentials;
 mod dead_letters;
 mod events;
+mod exposure;
 mod health;
 mod integrations;
 mod keys;
@@ -63,6 +64,7 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(credentials::list))
         .routes(routes!(credentials::get))
         .routes(routes!(credentials::history))
+        .routes(routes!(exposure::get))
         .routes(routes!(credentials::rotation::rotate))
         .routes(routes!(credentials::rotation::finish))
         .routes(routes!(credentials::rotation::take_back))
