@@ -1,7 +1,7 @@
 //! Calls that are passed through leave a record: who called, with which connection, how often, and what came of it.
 
 use keyledger::credentials::connector::AuthType;
-use keyledger::vault::plans;
+use keyledger::vault::{Call, plans};
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -125,4 +125,20 @@ async fn a_use_never_moves_the_connections_version() {
     assert_eq!(status(bench.call("GET", "/a")).await, 200);
     written(&bench, 1).await;
     assert_eq!(etag(), before);
+}
+
+#[tokio::test]
+async fn the_vendors_logs_tell_when_the_last_call_was_made_and_not_when_it_was_written() {
+    let bench = crate::served_vault::ServedBench::new().await;
+    let tokens = || crate::vault_bench::tokens("an access token");
+    bench.execute(|given| plans::import(given, TENANT, &crate::vault_bench::key("acme", "pipedrive"), tokens(), crate::vault_bench::settings(&[]))).await;
+    let connection = bench.vault.views().connection(TENANT, &crate::vault_bench::key("acme", "pipedrive")).unwrap();
+    let at = bench.vault.now();
+    let call = Call { connection, method: "GET".into(), host: "api.pipedrive.com".into(), status: Some(200), withheld: false, at };
+    bench.vault.note_call(&bench.owner, None, call);
+    bench.clock.pass(50_000);
+    bench.vault.write_calls().await.unwrap();
+    let request = bench.request("GET", "/vault/logs").bearer_auth(&bench.token).header("x-apideck-app-id", "app");
+    let logs = bench.send(request).await.body;
+    assert_eq!((&logs["data"][0]["timestamp"], &logs["data"][0]["status_code"]), (&serde_json::json!(at), &serde_json::json!(200)), "{logs}");
 }

@@ -181,7 +181,7 @@ fn logs(views: &Views, caller: &Caller, key: &Key, shown: &Shown) -> Vec<LogView
             let one = |calls: &Value| {
                 let text = |member: &str| calls.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
                 let status = calls.get("status").and_then(number);
-                let last = calls.get("last").and_then(Value::as_i64).map_or_else(|| at.clone(), |last| crate::kernel::Moment::from_millis(last).to_string());
+                let last = calls.get("last").and_then(Value::as_str).map_or_else(|| at.clone(), str::to_owned);
                 LogView { base_url: text("host"), ..log("proxy", "proxy", &text("method"), status, last) }
             };
             calls.iter().map(one).collect()
