@@ -114,7 +114,7 @@ impl Prover {
     }
 
     /// The roots over parts of the tree. What no tile covers is read, once for each tile that it lies in: two at most for the parts of a proof.
-    async fn roots(&self, log: &dyn EventLog, parts: Vec<Range<u64>>) -> Result<Vec<[u8; 32]>, LogError> {
+    pub async fn roots(&self, log: &dyn EventLog, parts: Vec<Range<u64>>) -> Result<Vec<[u8; 32]>, LogError> {
         let mut needed = BTreeMap::<u64, Range<u64>>::new();
         for loose in parts.iter().map(loose).filter(|loose| !loose.is_empty()) {
             let all = needed.entry(loose.start / TILE).or_insert_with(|| loose.clone());

@@ -78,15 +78,23 @@ impl Vault {
     /// The events after a position that the principal may see, as far as one read of the log goes: for readers that go through all of it, or
     /// follow its end.
     pub async fn stretch(&self, principal: &Principal, filter: &Filter, after: Position) -> Result<Stretch, VaultError> {
+        let (looked, through) = self.looked_through(principal, filter, after).await?;
+        let records = looked.into_iter().filter(|(_, takes)| *takes).map(|(record, _)| record).collect();
+        Ok(Stretch { events: self.show(records).await?, through })
+    }
+
+    /// The records of one read after a position, and of each whether the filter takes it and the principal may see it; and how far that goes.
+    pub(super) async fn looked_through(&self, principal: &Principal, filter: &Filter, after: Position) -> Result<(Vec<(Record, bool)>, Position), VaultError> {
         authorize(principal, Permission::AuditRead, Resource { tenant: principal.tenant, app: None })?;
         let records = self.log.read(after, STRETCH).await?;
         // Where nothing is left, all of it was looked at.
         let through = records.last().map_or(filter.to, |last| last.header().position.min(filter.to));
-        let (views, mut found) = (self.views(), Found::default());
+        let (views, mut looked) = (self.views(), Vec::with_capacity(records.len()));
         for record in records.into_iter().take_while(|record| record.header().position <= through) {
-            self.look(&views, principal, filter, record, &mut found)?;
+            let takes = self.takes(&views, principal, filter, &record, &mut 0)?;
+            looked.push((record, takes));
         }
-        Ok(Stretch { events: self.show(found.records).await?, through })
+        Ok((looked, through))
     }
 
     /// One event that the principal may see.
@@ -167,22 +175,10 @@ impl Vault {
         Ok(found)
     }
 
-    /// Takes a record if the principal may see it and the filter takes it. What the header decides is not opened.
+    /// Takes a record if the principal may see it and the filter takes it.
     fn look(&self, views: &Views, principal: &Principal, filter: &Filter, record: Record, found: &mut Found) -> Result<(), VaultError> {
-        let header = record.header();
         found.seen += 1;
-        if !visible(views, principal, header) {
-            return Ok(());
-        }
-        let takes = match filter.judge(views, header) {
-            Verdict::No => false,
-            Verdict::Yes => true,
-            Verdict::Open => {
-                found.opened += 1;
-                filter.judge_facts(views, header, &self.opener.open(&record)?.stored)
-            }
-        };
-        if takes {
+        if self.takes(views, principal, filter, &record, &mut found.opened)? {
             found.records.push(record);
         }
         Ok(())
@@ -192,6 +188,22 @@ impl Vault {
     pub(super) async fn shown_at(&self, position: Position) -> Result<Shown, VaultError> {
         let records = self.log.fetch(&[position]).await?;
         Ok(self.show(records).await?.pop().ok_or(Refusal::NotFound)?)
+    }
+
+    /// Whether the principal may see a record and the filter takes it. What the header decides is not opened.
+    fn takes(&self, views: &Views, principal: &Principal, filter: &Filter, record: &Record, opened: &mut usize) -> Result<bool, VaultError> {
+        let header = record.header();
+        if !visible(views, principal, header) {
+            return Ok(false);
+        }
+        Ok(match filter.judge(views, header) {
+            Verdict::No => false,
+            Verdict::Yes => true,
+            Verdict::Open => {
+                *opened += 1;
+                filter.judge_facts(views, header, &self.opener.open(record)?.stored)
+            }
+        })
     }
 
     async fn show(&self, records: Vec<Record>) -> Result<Vec<Shown>, VaultError> {

@@ -4,6 +4,7 @@
 //! event  = { leaf, position, recorded_at, epoch, kind, type, class, tenant, stream, version, content_version, actor, group {id, index, count},
 //!            causation, facts?, opening? {facts, salt | signature}, withheld?, hash, record }
 //! passed = { leaf, count, hash }                                 leaves whose records are not shown: a full subtree that begins at `leaf`
+//! end    = { end {events, through, checkpoint} }                 the last line: a file without it was cut off
 //! ```
 //! How a line is checked: `hash` is SHA-256(0x00 ‖ record), `record` being base64 of the stored bytes (their layout stands in `seal/record.rs`);
 //! every readable member but the facts is one of the record's clear header; the text in `opening.facts` is the JSON in `facts`, and
@@ -20,7 +21,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::credentials::FactsError;
-use crate::kernel::{Class, Header};
+use crate::kernel::{Class, Header, Position};
 use crate::log::{Audit, Bad, Told, Whole};
 use crate::seal::checkpoint::{Checkpoint, attest, is_attested};
 use crate::seal::record::MAX_RECORD;
@@ -38,6 +39,28 @@ pub enum Line {
     Event(Box<EventLine>),
     /// Leaves whose records are not shown.
     Passed(PassedLine),
+    /// Nothing follows.
+    End(EndLine),
+}
+
+/// The last line of a whole file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndLine {
+    /// What the file holds.
+    pub end: End,
+}
+
+/// What a whole file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// How many events are shown.
+    pub events: u64,
+    /// Through which position the log was looked at.
+    pub through: u64,
+    /// The signed checkpoint that all lines lead to.
+    pub checkpoint: String,
 }
 
 /// An event with all that ties it to the log.
@@ -163,6 +186,7 @@ pub struct Misread {
 pub fn check(file: impl BufRead, checkpoint: &Checkpoint, public: &[u8; 32], progress: &dyn Fn(u64)) -> std::io::Result<Result<(Whole, Ties), Misread>> {
     let told = Told { size: checkpoint.size, root: checkpoint.root, epoch: None, by: "the checkpoint".into() };
     let (mut audit, mut ties, mut text) = (Audit::against(vec![told]), Ties::default(), String::new());
+    let (mut events, mut ended) = (0, false);
     // The limit is set anew for each line.
     let mut file = file.take(0);
     for line in 1.. {
@@ -175,7 +199,21 @@ pub fn check(file: impl BufRead, checkpoint: &Checkpoint, public: &[u8; 32], pro
             Err(error) => return Err(error),
         };
         let checked = match read {
-            Ok(text) => take_line(text, &mut audit, checkpoint, public),
+            Ok(_) if ended => Err(audit.here("the file goes on after its last line")),
+            Ok(text) => match take_line(text, &mut audit, checkpoint, public) {
+                Ok((Line::End(EndLine { end }), _)) if end.events != events => {
+                    Err(audit.here(format!("the file shows {events} events, and says {}", end.events)))
+                }
+                Ok((line, tie)) => {
+                    events += u64::from(matches!(line, Line::Event(_)));
+                    ended = matches!(line, Line::End(_));
+                    if ended {
+                        continue;
+                    }
+                    Ok(tie)
+                }
+                Err(bad) => Err(bad),
+            },
             Err(cause) => Err(audit.here(cause)),
         };
         match checked {
@@ -189,12 +227,13 @@ pub fn check(file: impl BufRead, checkpoint: &Checkpoint, public: &[u8; 32], pro
     Ok(audit.end().map(|whole| (whole, ties)).map_err(|bad| Misread { line: None, bad }))
 }
 
-fn take_line(text: &str, audit: &mut Audit, checkpoint: &Checkpoint, public: &[u8; 32]) -> Result<Tie, Bad> {
-    if audit.chain().tree().size() >= checkpoint.size {
+fn take_line(text: &str, audit: &mut Audit, checkpoint: &Checkpoint, public: &[u8; 32]) -> Result<(Line, Tie), Bad> {
+    let line = Line::read(text).map_err(|cause| audit.here(cause))?;
+    if audit.chain().tree().size() >= checkpoint.size && !matches!(line, Line::End(_)) {
         return Err(audit.here(format!("the file goes on after {} leaves, where the checkpoint ends", checkpoint.size)));
     }
-    let line = Line::read(text).map_err(|cause| audit.here(cause))?;
-    line.check(audit, public)
+    let tie = line.check(audit, public)?;
+    Ok((line, tie))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -236,6 +275,12 @@ impl Line {
         Self::Passed(PassedLine { leaf, count, hash: hex(&root) })
     }
 
+    /// The last line.
+    #[must_use]
+    pub fn end(events: u64, through: Position, checkpoint: &str) -> Self {
+        Self::End(EndLine { end: End { events, through: through.0, checkpoint: checkpoint.to_owned() } })
+    }
+
     /// The line, without its end.
     pub fn text(&self) -> Result<String, FactsError> {
         serde_json::to_string(self).map_err(|_| FactsError::Shape)
@@ -251,6 +296,9 @@ impl Line {
         if let Ok(passed) = passed {
             return Ok(Self::Passed(passed));
         }
+        if let Ok(end) = serde_json::from_str::<EndLine>(text) {
+            return Ok(Self::End(end));
+        }
         serde_json::from_str(text).map(|line| Self::Event(Box::new(line))).map_err(|error| format!("it is no line of an export: {error}"))
     }
 
@@ -260,6 +308,7 @@ impl Line {
         let (leaf, hash) = match self {
             Self::Event(line) => (line.leaf, &line.hash),
             Self::Passed(line) => (line.leaf, &line.hash),
+            Self::End(_) => return Ok(Tie::Untold),
         };
         let size = audit.chain().tree().size();
         if leaf != size {
@@ -272,6 +321,7 @@ impl Line {
                 Ok((record, tie)) => audit.take(&record).map(|()| tie),
                 Err(cause) => wrong(audit, cause),
             },
+            Self::End(_) => Ok(Tie::Untold),
         }
     }
 }

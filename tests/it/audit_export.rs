@@ -15,12 +15,31 @@ async fn export(bench: &ServedBench, query: &str) -> (u16, String, String) {
     (status, sort, answer.text().await.unwrap())
 }
 
-/// The events of an export of JSON lines, and its last line.
-fn lines(text: &str) -> (Vec<Value>, Value) {
+/// The events of an export of JSON lines, and what its last line says.
+fn lines(text: &str) -> (Vec<Value>, (Value, Value)) {
     assert!(text.ends_with('\n'));
     let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let last = lines.pop().unwrap();
-    (lines, last)
+    let last = lines.pop().unwrap()["end"].clone();
+    // Leaves follow each other, whether they are shown or passed over.
+    let mut leaf = 0;
+    for line in &lines {
+        assert_eq!(line["leaf"], leaf);
+        leaf += line["count"].as_u64().unwrap_or(1);
+    }
+    assert!(last["checkpoint"].as_str().unwrap().lines().nth(1) == Some(leaf.to_string().as_str()), "the checkpoint is of as many leaves");
+    lines.retain(|line| line["record"].is_string());
+    (lines, (last["events"].clone(), last["through"].clone()))
+}
+
+/// What an event says of itself, in a list and in an export.
+fn said(event: &Value) -> Vec<Value> {
+    let (meta, facts) = if event["record"].is_string() { (&event["facts"]["meta"], &event["facts"]["event"]) } else { (&event["meta"], &event["facts"]) };
+    let leaf = event.get("hash").unwrap_or(&event["leaf"]);
+    [&event["position"], &event["kind"], &event["type"], &event["stream"], &event["actor"], meta, facts, leaf].map(Clone::clone).to_vec()
+}
+
+fn all_said(events: &[Value]) -> Vec<Vec<Value>> {
+    events.iter().map(said).collect()
 }
 
 /// Rows of CSV, by RFC 4180.
@@ -56,13 +75,15 @@ async fn an_export_holds_each_event_that_fits_once_and_says_where_it_ends() {
         let (status, sort, text) = export(&bench, query).await;
         assert_eq!((status, sort.as_str()), (200, "application/x-ndjson"));
         let (events, last) = lines(&text);
-        assert_eq!(last, json!({"end": {"events": events.len(), "through": head}}), "{query}");
-        assert_eq!(events, all(&bench, query).await, "{query}");
+        assert_eq!(last, (json!(events.len()), json!(head)), "{query}");
+        assert_eq!(all_said(&events), all_said(&all(&bench, query).await), "{query}");
     }
     let (events, last) = lines(&export(&bench, &format!("from={}&to={}", head - 5, head - 2)).await.2);
-    assert_eq!((events.len(), &last["end"]["through"]), (4, &json!(head - 2)));
-    let (events, last) = lines(&export(&bench, "as_of=20").await.2);
-    assert_eq!((events.last().unwrap()["position"].as_u64() <= Some(20), &last["end"]["through"]), (true, &json!(20)));
+    assert_eq!((events.len(), last.1), (4, json!(head)), "what lies outside is passed over");
+    // Inside a group, which as a whole lies before or after.
+    let (inside, end) = (head - 100, head - 151);
+    let (events, last) = lines(&export(&bench, &format!("as_of={inside}")).await.2);
+    assert_eq!((events.last().unwrap()["position"].as_u64(), last.1), (Some(end), json!(end)));
     let (_, _, text) = export(&bench, "").await;
     assert!(!text.contains(&bench.token) && text.contains("\"verifier\":\"hidden\""));
     for bad in ["format=xml", "format=csv&format=csv", "limit=5", "to=x"] {
@@ -117,6 +138,24 @@ fn the_command_line_writes_a_whole_file_or_says_that_it_is_none() {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success() && said.contains(" events, through position "), "{said}");
     let (events, _) = lines(&std::fs::read_to_string(&path).unwrap());
+    // It is proven without a server and without a key but the log's public one.
+    let key = server.call("GET", "/v1/log/key").send().unwrap().text().unwrap();
+    let checkpoint = format!("{file}.checkpoint");
+    let verify = |file: &str| run("http://127.0.0.1:1", &["audit", "verify", "--file", file, "--checkpoint", &checkpoint, "--key", key.trim()]);
+    let verified = verify(file);
+    assert!(verified.status.success(), "{}{}", String::from_utf8_lossy(&verified.stdout), String::from_utf8_lossy(&verified.stderr));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let less: String = text.lines().enumerate().filter(|(place, _)| *place != 3).map(|(_, line)| line.to_owned() + "\n").collect();
+    for (what, changed) in [
+        ("a line less", less),
+        ("another word", text.replacen("crm", "csm", 1)),
+        ("more", text.clone() + &text),
+        ("no count", text.replace("\"events\":", "\"events\":1")),
+    ] {
+        let path = folder.path().join("changed.jsonl");
+        std::fs::write(&path, changed).unwrap();
+        assert_eq!(verify(path.to_str().unwrap()).status.code(), Some(1), "{what}");
+    }
     assert!(events.len() > 50 && events.iter().all(|event| event["kind"] == "connector"));
     let again = run(&server.base, &["audit", "export", "--file", file]);
     assert!(again.status.code() == Some(1) && String::from_utf8_lossy(&again.stderr).contains("writes over nothing"));

@@ -53,9 +53,13 @@ impl Remote {
             bar.set_position(watch.position());
         }
         bar.finish_and_clear();
-        let Some((events, through)) = watch.whole() else { return Err(cut().into()) };
+        let Some((events, through, checkpoint)) = watch.whole() else { return Err(cut().into()) };
         if let Some(file) = file.take() {
+            let beside = checkpoint.map(|note| file.beside("checkpoint", &note)).transpose()?;
             file.place()?;
+            if let Some(beside) = beside {
+                eprintln!("{} is the checkpoint that it leads to: `keyledger audit verify --file … --checkpoint …` checks it", beside.display());
+            }
         }
         eprintln!("{events} events, through position {through}");
         Ok(())
@@ -135,6 +139,17 @@ impl Whole {
 
     fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.file.write_all(bytes).with_context(|| format!("cannot write {}", self.part.display()))
+    }
+
+    /// Writes what belongs to it into a file beside it.
+    fn beside(&self, ending: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".");
+        path.push(ending);
+        let path = PathBuf::from(path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 
     fn place(self) -> anyhow::Result<()> {
