@@ -34,7 +34,7 @@ impl Side {
 struct Plan {
     /// Rows that one side lacks or holds damaged, and the side.
     copies: Vec<(Side, &'static Table, Row)>,
-    /// Rows of which one side has lost a destruction.
+    /// Rows of which one side has lost a destruction or a rotation.
     merges: Vec<(&'static Table, Row)>,
     first: Marks,
     second: Marks,
@@ -105,8 +105,10 @@ fn survey(files: [Option<&Connection>; 2]) -> Result<Plan, KeyringError> {
             match (found(first, table, &key)?, found(second, table, &key)?) {
                 (Found::Whole(one), Found::Whole(other)) if one == other => {}
                 (Found::Whole(one), Found::Whole(other)) => {
-                    merge(table, &one, &other)?;
-                    plan.merges.push((table, key));
+                    // What only the root key can tell apart is settled when that is there.
+                    if merge(table, &one, &other)?.is_some() {
+                        plan.merges.push((table, key));
+                    }
                 }
                 (Found::Whole(_), lost) => {
                     plan.second.bad += usize::from(lost == Found::Bad);
@@ -141,9 +143,12 @@ fn apply(plan: &Plan, broken: Option<Side>, first: &mut Connection, second: &mut
         }
     }
     for (table, key) in &plan.merges {
-        if let (Found::Whole(one), Found::Whole(other)) = (file::get(first, table, key)?, file::get(second, table, key)?) {
-            file::put(&mut [&mut *first, &mut *second], &[(table, &merge(table, &one, &other)?)])?;
-            repairs.push(format!("a row of {} had lost a destruction in one copy", table.name));
+        if let (Found::Whole(one), Found::Whole(other)) = (file::get(first, table, key)?, file::get(second, table, key)?)
+            && let Some(merged) = merge(table, &one, &other)?
+        {
+            file::put(&mut [&mut *first, &mut *second], &[(table, &merged)])?;
+            let lost = if one.split_last().map(|(_, head)| head) == other.split_last().map(|(_, head)| head) { "destruction" } else { "rotation" };
+            repairs.push(format!("a row of {} had lost a {lost} in one copy", table.name));
         }
     }
     Ok(repairs)

@@ -7,12 +7,15 @@ mod file;
 mod mend;
 mod pair;
 mod root;
+mod rotate;
 mod slots;
 mod sqlite;
+mod wrapping;
 
 use std::path::PathBuf;
 
 pub use root::{KeyFile, RootKeyProvider};
+pub use rotate::{Held, Proof, Rotate, Turn, Versions};
 pub use sqlite::{Mode, SqliteKeyring};
 
 use crate::kernel::{KeyId, TenantId, VaultId};
@@ -96,6 +99,15 @@ pub enum KeyringError {
     /// A data key was destroyed on purpose.
     #[error("key {0} was destroyed")]
     Destroyed(KeyId),
+    /// All keys of a tenant were destroyed on purpose.
+    #[error("the keys of tenant {0} were destroyed")]
+    TenantDestroyed(TenantId),
+    /// The keys were wrapped anew while they were read.
+    #[error("the keys were rotated meanwhile: run this again")]
+    Rotated,
+    /// The root key comes from where no other can be put.
+    #[error("this source of the root key cannot be rotated")]
+    Fixed,
     /// Both copies are damaged, or they disagree.
     #[error("the keyring is damaged: {0}")]
     Damaged(String),
@@ -130,4 +142,8 @@ pub trait Keyring: Send + Sync {
     fn key(&self, tenant: TenantId, id: KeyId) -> Result<Key, KeyringError>;
     /// Destroys data keys for ever, in every copy; done when it returns. Those that are gone already are passed over.
     fn destroy(&self, keys: &[KeyId]) -> Result<(), KeyringError>;
+    /// What wraps keys anew, where that is possible.
+    fn rotate(&self) -> Option<&dyn Rotate> {
+        None
+    }
 }

@@ -12,6 +12,7 @@ use super::KeyringError;
 use super::file::{self, Found, Row, Table};
 use super::mend;
 use super::slots::without;
+use super::wrapping::is_destroyed;
 use crate::kernel::KeyId;
 use crate::seal::WRAPPED;
 
@@ -81,10 +82,37 @@ impl Pair {
         }
     }
 
+    /// What each file holds under a key.
+    pub fn both(&self, table: &Table, key: &[Value]) -> Result<[Found; 2], KeyringError> {
+        Ok([file::get(&self.first, table, key)?, file::get(&self.second, table, key)?])
+    }
+
+    /// The keys of all rows of either file.
+    pub fn keys(&self, table: &Table) -> Result<Vec<Row>, KeyringError> {
+        Ok(both_keys([Some(&self.first), Some(&self.second)], table)?.into_values().collect())
+    }
+
     /// All rows of a small table that are whole somewhere.
     pub fn all(&self, table: &Table) -> Result<Vec<Row>, KeyringError> {
-        let keys = both_keys([Some(&self.first), Some(&self.second)], table)?;
-        keys.values().filter_map(|key| self.get(table, key).transpose()).collect()
+        self.keys(table)?.iter().filter_map(|key| self.get(table, key).transpose()).collect()
+    }
+
+    /// The files themselves, for questions that only one of them can answer.
+    pub fn each(&self) -> [&Connection; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// A row as both files have it: where they differ, what counts of the two.
+    pub fn merged(&self, table: &Table, key: &[Value]) -> Result<Option<Row>, KeyringError> {
+        match self.both(table, key)? {
+            [Found::Whole(first), Found::Whole(second)] => match merge(table, &first, &second)? {
+                Some(row) => Ok(Some(row)),
+                None => Err(disagree(table)),
+            },
+            [Found::Whole(row), _] | [_, Found::Whole(row)] => Ok(Some(row)),
+            [Found::Absent, Found::Absent] => Ok(None),
+            _ => Err(KeyringError::Damaged(format!("a row of {} is whole in neither copy", table.name))),
+        }
     }
 
     /// Mends what a write that reached one file only has left between them.
@@ -95,16 +123,11 @@ impl Pair {
     /// Zeroes slots of a batch in both files, whatever an earlier try has reached. A batch that lies in neither is passed over.
     pub fn zero(&mut self, batch: [u8; 12], keys: &[KeyId]) -> Result<(), KeyringError> {
         let (table, id) = (Table::named("batches")?, [Value::Blob(batch.to_vec())]);
-        let (first, second) = (file::get(&self.first, table, &id)?, file::get(&self.second, table, &id)?);
-        let row = match (&first, &second) {
-            (Found::Whole(first), Found::Whole(second)) => merge(table, first, second)?,
-            (Found::Whole(row), _) | (_, Found::Whole(row)) => row.clone(),
-            (Found::Absent, Found::Absent) => return Ok(()),
-            _ => return Err(KeyringError::Damaged("a batch with a key to destroy is whole in neither copy".into())),
-        };
+        let Some(row) = self.merged(table, &id)? else { return Ok(()) };
         let zeroed = Found::Whole(without(row, keys));
+        let there = self.both(table, &id)?;
         match &zeroed {
-            Found::Whole(row) if first != zeroed || second != zeroed => self.put(&[(table, row)]),
+            Found::Whole(row) if there.iter().any(|copy| *copy != zeroed) => self.put(&[(table, row)]),
             _ => Ok(()),
         }
     }
@@ -168,25 +191,43 @@ pub(super) fn both_keys(files: [Option<&Connection>; 2], table: &Table) -> Resul
     Ok(all)
 }
 
-/// Two whole rows as one; where they differ, only a destruction that reached one file may be the reason, and it holds.
-pub(super) fn merge(table: &Table, first: &Row, second: &Row) -> Result<Row, KeyringError> {
-    let disagree = || KeyringError::Damaged(format!("the copies disagree on a row of {}", table.name));
+fn disagree(table: &Table) -> KeyringError {
+    KeyringError::Damaged(format!("the copies disagree on a row of {}", table.name))
+}
+
+/// Two whole rows as one. They may differ for two reasons only, a write that reached one file: keys that were destroyed, which stay so, and keys
+/// that were wrapped anew, of which the newer version counts. Which of two wraps under a root key counts is known only with that: `None`.
+pub(super) fn merge(table: &Table, first: &Row, second: &Row) -> Result<Option<Row>, KeyringError> {
     let (Some((Value::Blob(ours), head)), Some((Value::Blob(theirs), other))) = (first.split_last(), second.split_last()) else {
-        return Err(disagree());
+        return Err(disagree(table));
     };
-    if table.name != "batches" || head != other || ours.len() != theirs.len() {
-        return Err(disagree());
+    if ours.len() != theirs.len() {
+        return Err(disagree(table));
     }
-    let mut slots = Vec::with_capacity(ours.len());
-    for (a, b) in ours.chunks(WRAPPED).zip(theirs.chunks(WRAPPED)) {
-        let destroyed = [0; WRAPPED];
-        match (a == b, a == destroyed || b == destroyed) {
-            (true, _) => slots.extend_from_slice(a),
-            (false, true) => slots.extend_from_slice(&destroyed),
-            (false, false) => return Err(disagree()),
+    if table.name == "wrapping_keys" {
+        let destroyed = [(ours, first), (theirs, second)].into_iter().find(|(wrapped, _)| is_destroyed(wrapped));
+        return if head == other { Ok(destroyed.map(|(_, row)| row.clone())) } else { Err(disagree(table)) };
+    }
+    let Some(place) = table.columns.iter().position(|column| *column == "version") else { return Err(disagree(table)) };
+    let apart = |row: &[Value]| row.iter().enumerate().filter(|(column, _)| *column != place).map(|(_, value)| value.clone()).collect::<Vec<_>>();
+    let version = |row: &[Value]| if let Some(Value::Integer(version)) = row.get(place) { *version } else { 0 };
+    if apart(head) != apart(other) {
+        return Err(disagree(table));
+    }
+    let (newer, same) = (if version(head) >= version(other) { first } else { second }, version(head) == version(other));
+    let Some((Value::Blob(kept), _)) = newer.split_last() else { return Err(disagree(table)) };
+    let mut wraps = Vec::with_capacity(kept.len());
+    for ((a, b), kept) in ours.chunks(WRAPPED).zip(theirs.chunks(WRAPPED)).zip(kept.chunks(WRAPPED)) {
+        if a != b && (is_destroyed(a) || is_destroyed(b)) {
+            wraps.extend_from_slice(&[0; WRAPPED]);
+        } else if a == b || !same {
+            wraps.extend_from_slice(kept);
+        } else {
+            return Err(disagree(table));
         }
     }
-    let mut merged = head.to_vec();
-    merged.push(Value::Blob(slots));
-    Ok(merged)
+    let mut merged = newer.clone();
+    merged.pop();
+    merged.push(Value::Blob(wraps));
+    Ok(Some(merged))
 }

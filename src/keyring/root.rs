@@ -16,6 +16,11 @@ const TITLE: &str = "keyledger root key v1";
 /// A key file has three short lines.
 const MAX_FILE: u64 = 1024;
 
+/// At the end of the name of the key that is to come, while it is rotated.
+const NEXT: &str = ".next";
+/// At the end of the name of one that was in use: a keyring that was copied before the rotation opens with it.
+const FORMER: &str = ".old";
+
 /// Gives the root key of a vault.
 pub trait RootKeyProvider {
     /// The key, for this vault only.
@@ -23,6 +28,26 @@ pub trait RootKeyProvider {
     /// Refuses a source that lies within the data it opens: whoever copies that must not get both.
     fn apart_from(&self, _data: &Path) -> Result<(), KeyringError> {
         Ok(())
+    }
+    /// Every key that may open something, the newest first: two, while it is rotated.
+    fn root_keys(&self, vault: VaultId) -> Result<Vec<Key>, KeyringError> {
+        Ok(vec![self.root_key(vault)?])
+    }
+    /// Whether another key can take the place of the present one.
+    fn rotates(&self) -> bool {
+        false
+    }
+    /// Whether a rotation has begun and not ended.
+    fn is_rotating(&self) -> bool {
+        false
+    }
+    /// The key that is to come, durable on return: made now, or by a rotation that was cut short.
+    fn next_key(&self, _vault: VaultId, _random: &dyn Random) -> Result<Key, KeyringError> {
+        Err(KeyringError::Fixed)
+    }
+    /// Lets the next key take the place of the present one, which is kept under another name. Only when that opens nothing any more.
+    fn replace(&self, _vault: VaultId) -> Result<(), KeyringError> {
+        Err(KeyringError::Fixed)
     }
 }
 
@@ -61,10 +86,7 @@ impl KeyFile {
         // Once more, now that every folder of the path exists and no link or `..` can hide where it leads.
         self.apart_from(data)?;
         let key = Key::random(random);
-        let text = Zeroizing::new(format!("{TITLE}\n{vault}\n{}\n", *Zeroizing::new(Base64::encode_string(key.expose()))));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        self.write(&text_of(vault, &key))?;
         // The folders that were made must outlive a power cut as well.
         for ancestor in folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
             File::open(ancestor)?.sync_all()?;
@@ -73,6 +95,41 @@ impl KeyFile {
             }
         }
         Ok(key)
+    }
+
+    /// Writes a new file, mode 0600.
+    fn write(&self, text: &str) -> Result<(), KeyringError> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
+        file.write_all(text.as_bytes())?;
+        Ok(file.sync_all()?)
+    }
+
+    /// A file beside it.
+    fn beside(&self, end: &str) -> Self {
+        let mut name = self.path.clone().into_os_string();
+        name.push(end);
+        Self { path: PathBuf::from(name) }
+    }
+
+    /// Makes a file durably under its name: what is found there is whole.
+    fn place(&self, text: &str) -> Result<(), KeyringError> {
+        let partial = self.beside(".partial");
+        if partial.path.exists() {
+            fs::remove_file(&partial.path)?;
+        }
+        partial.write(text)?;
+        fs::rename(&partial.path, &self.path)?;
+        Ok(File::open(self.folder())?.sync_all()?)
+    }
+
+    fn text(&self) -> Result<Zeroizing<String>, KeyringError> {
+        let file = File::open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
+        if file.metadata()?.mode() & 0o077 != 0 {
+            return Err(self.problem("others may read it: run chmod 600 on it"));
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.take(MAX_FILE).read_to_string(&mut text).map_err(|_| self.problem("is no root key file"))?;
+        Ok(text)
     }
 
     fn folder(&self) -> &Path {
@@ -95,12 +152,7 @@ impl RootKeyProvider for KeyFile {
     }
 
     fn root_key(&self, vault: VaultId) -> Result<Key, KeyringError> {
-        let file = File::open(&self.path).map_err(|error| self.problem(&error.to_string()))?;
-        if file.metadata()?.mode() & 0o077 != 0 {
-            return Err(self.problem("others may read it: run chmod 600 on it"));
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(|_| self.problem("is no root key file"))?;
+        let text = self.text()?;
         let mut lines = text.lines();
         let (Some(TITLE), Some(id), Some(encoded), None) = (lines.next(), lines.next(), lines.next(), lines.next()) else {
             return Err(self.problem("is no root key file"));
@@ -114,6 +166,55 @@ impl RootKeyProvider for KeyFile {
             _ => Err(self.problem("does not hold 32 bytes in base64")),
         }
     }
+
+    fn root_keys(&self, vault: VaultId) -> Result<Vec<Key>, KeyringError> {
+        let next = self.beside(NEXT);
+        // The next one first: when it takes the present one's place in between, the same key is read twice, and that is enough.
+        let next = if next.path.exists() { next.root_key(vault).map(Some) } else { Ok(None) };
+        let present = self.root_key(vault)?;
+        match next {
+            Err(_) if !self.is_rotating() => Ok(vec![present]),
+            next => Ok(next?.into_iter().chain([present]).collect()),
+        }
+    }
+
+    fn rotates(&self) -> bool {
+        true
+    }
+
+    fn is_rotating(&self) -> bool {
+        self.beside(NEXT).path.exists()
+    }
+
+    fn next_key(&self, vault: VaultId, random: &dyn Random) -> Result<Key, KeyringError> {
+        let next = self.beside(NEXT);
+        if !next.path.exists() {
+            next.place(&text_of(vault, &Key::random(random)))?;
+        }
+        next.root_key(vault)
+    }
+
+    fn replace(&self, vault: VaultId) -> Result<(), KeyringError> {
+        let (next, former) = (self.beside(NEXT), self.text()?);
+        next.root_key(vault)?;
+        // A copy under the first name that is free, or that holds it already. Then one rename, so that the name always has a key.
+        let named = |number: u32| self.beside(&if number == 1 { FORMER.to_owned() } else { format!("{FORMER}-{number}") });
+        for kept in (1..).map(named) {
+            if !kept.path.exists() {
+                kept.place(&former)?;
+                break;
+            }
+            if kept.text().is_ok_and(|text| *text == *former) {
+                break;
+            }
+        }
+        fs::rename(&next.path, &self.path)?;
+        Ok(File::open(self.folder())?.sync_all()?)
+    }
+}
+
+fn text_of(vault: VaultId, key: &Key) -> Zeroizing<String> {
+    Zeroizing::new(format!("{TITLE}\n{vault}\n{}\n", *Zeroizing::new(Base64::encode_string(key.expose()))))
 }
 
 /// The path with its links resolved, as far as it exists.

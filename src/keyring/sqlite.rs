@@ -9,7 +9,9 @@ use rusqlite::types::Value;
 
 use super::file::Table;
 use super::pair::Pair;
+use super::rotate::Rotate;
 use super::slots::{Batch, Mint, Pool};
+use super::wrapping::{self, Wrapping, sixteen};
 use super::{BATCH, Keyring, KeyringError, Purpose, PurposeKey, RootKeyProvider};
 use crate::kernel::{KeyId, Random, TenantId, VaultId};
 use crate::seal::{Key, WrapOf, derive};
@@ -29,22 +31,23 @@ pub enum Mode {
 
 /// Keys in `keyring.db` and `keyring-copy.db`.
 pub struct SqliteKeyring {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    vault: VaultId,
+pub(super) struct Inner {
+    pub(super) vault: VaultId,
     /// Its number, and a random id of the program's run within it: what was minted in another one is never handed out.
     epoch: Mutex<(u32, [u8; 16])>,
-    random: Arc<dyn Random>,
+    pub(super) random: Arc<dyn Random>,
     /// Held while a tenant is made, so that two callers do not both make it.
-    making: Mutex<()>,
-    /// Held while the files are written: minting ahead and destroying do not cross.
-    files: Mutex<Pair>,
-    wrapping: Mutex<HashMap<TenantId, BTreeMap<u32, Key>>>,
+    pub(super) making: Mutex<()>,
+    /// Held while the files are written: minting ahead, destroying and rotating do not cross.
+    pub(super) files: Mutex<Pair>,
+    /// Each tenant's wrapping keys by version; none when they were destroyed.
+    pub(super) wrapping: Mutex<HashMap<TenantId, BTreeMap<u32, Key>>>,
     purposes: Mutex<HashMap<(TenantId, &'static str), PurposeKey>>,
     pools: Mutex<HashMap<TenantId, Pools>>,
-    cache: Mutex<HashMap<[u8; 12], Arc<Batch>>>,
+    pub(super) cache: Mutex<HashMap<[u8; 12], Arc<Batch>>>,
     minters: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -55,7 +58,10 @@ struct Pools {
     minting: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// How often keys that are wrapped anew meanwhile are read.
+const TRIES: u32 = 5;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -72,15 +78,23 @@ impl SqliteKeyring {
 
     /// Opens the files; `repairs` tells in words what was mended.
     pub fn open(folder: &Path, root: &dyn RootKeyProvider, mode: Mode, epoch: u32, random: Arc<dyn Random>) -> Result<(Self, Vec<String>), KeyringError> {
-        let (files, repairs) = match mode {
+        let (files, mut repairs) = match mode {
             Mode::Serve => Pair::open(folder)?,
             Mode::Read => (Pair::open_read_only(folder)?, Vec::new()),
         };
         let vault = read_vault(&files)?;
         root.apart_from(folder)?;
-        let root = root.root_key(vault)?;
         let inner = Inner::new(vault, epoch, files, random);
-        inner.load(&root)?;
+        // A server beside may rotate between the reading of the root keys and that of the rows.
+        for left in (0..TRIES).rev() {
+            match inner.load(&root.root_keys(vault)?) {
+                Err(KeyringError::WrongRootKey | KeyringError::Rotated) if left > 0 && mode == Mode::Read => {}
+                loaded => {
+                    repairs.extend(loaded?);
+                    break;
+                }
+            }
+        }
         Ok((Self { inner: Arc::new(inner) }, repairs))
     }
 
@@ -89,24 +103,24 @@ impl SqliteKeyring {
         read_vault(&Pair::open_read_only(folder)?)
     }
 
-    /// Makes a tenant's keys unless it has them. Only here is the root key needed, so it is given and not kept.
+    /// Makes a tenant's keys unless it has them. Only here is the root key needed, so it is given and not kept. One that a rotation has
+    /// replaced is refused.
     pub fn ensure_tenant(&self, tenant: TenantId, root: &Key) -> Result<(), KeyringError> {
         let _alone = lock(&self.inner.making);
         if lock(&self.inner.wrapping).contains_key(&tenant) {
             return Ok(());
         }
         // An earlier try may have reached the files before it failed: its keys are taken over, since writing over them would lose what they wrap.
-        let key = [Value::Blob(tenant.0.to_vec()), Value::Integer(1)];
         let made = {
             let mut files = lock(&self.inner.files);
-            let made = files.get(Table::named("wrapping_keys")?, &key)?.is_some();
+            let made = files.get(Table::named("wrapping_keys")?, &Wrapping::key(tenant, 1))?.is_some();
             if made {
                 files.writable()?;
                 files.level()?;
             }
             made
         };
-        if made { self.inner.load(root) } else { self.inner.make_tenant(tenant, root, &[Purpose::Claims]) }
+        if made { self.inner.load(&[root.duplicate()]).map(drop) } else { self.inner.make_tenant(tenant, root, &[Purpose::Claims]) }
     }
 
     /// Begins another epoch (a restore does): no key that was minted before it is handed out any more.
@@ -156,14 +170,16 @@ impl Inner {
         }
     }
 
-    /// Opens all wrapping and purpose keys: there are few, and they stay in memory.
-    fn load(&self, root: &Key) -> Result<(), KeyringError> {
-        let files = lock(&self.files);
-        for row in files.all(Table::named("wrapping_keys")?)? {
-            let (tenant, version, wrapped) = wrapping_row(&row)?;
-            let what = WrapOf::TenantKey { vault: self.vault, tenant, version };
-            let key = derive::unwrap(root, what, wrapped).map_err(|_| KeyringError::WrongRootKey)?;
-            lock(&self.wrapping).entry(tenant).or_default().insert(version, key);
+    /// Opens all wrapping and purpose keys: there are few, and they stay in memory. Tells what was repaired.
+    fn load(&self, roots: &[Key]) -> Result<Vec<String>, KeyringError> {
+        let mut files = lock(&self.files);
+        let (opened, repairs) = wrapping::open_all(&mut files, self.vault, roots)?;
+        for one in opened {
+            let mut wrapping = lock(&self.wrapping);
+            let versions = wrapping.entry(one.tenant).or_default();
+            if let Some(key) = one.key {
+                versions.insert(one.version, key);
+            }
         }
         for row in files.all(Table::named("purpose_keys")?)? {
             let [Value::Blob(id), Value::Blob(tenant), Value::Text(purpose), Value::Integer(version), Value::Blob(wrapped)] = row.as_slice() else {
@@ -172,24 +188,48 @@ impl Inner {
             let (id, tenant) = (sixteen(id)?, TenantId(sixteen(tenant)?));
             let known = Purpose::VAULT.into_iter().chain([Purpose::Claims]).find(|known| known.name() == purpose);
             let known = known.ok_or_else(|| KeyringError::Damaged(format!("a key with the purpose {purpose}")))?;
-            let wrapping = self.wrapping_key(tenant, u32::try_from(*version).unwrap_or(0))?;
+            let wrapping = match self.wrapping_key(tenant, u32::try_from(*version).unwrap_or(0)) {
+                Err(KeyringError::TenantDestroyed(_)) => continue,
+                wrapping => wrapping?,
+            };
             let what = WrapOf::Purpose { vault: self.vault, tenant, purpose, id };
             let key = derive::unwrap(&wrapping, what, wrapped).map_err(|_| KeyringError::Damaged(format!("the {purpose} key")))?;
             lock(&self.purposes).insert((tenant, known.name()), PurposeKey { id, key });
         }
-        Ok(())
+        Ok(repairs)
     }
 
-    fn wrapping_key(&self, tenant: TenantId, version: u32) -> Result<Key, KeyringError> {
-        lock(&self.wrapping).get(&tenant).and_then(|versions| versions.get(&version)).map(Key::duplicate).ok_or(KeyringError::UnknownTenant(tenant))
+    /// A version that is no longer there was replaced by a newer one, unless all are gone.
+    pub(super) fn wrapping_key(&self, tenant: TenantId, version: u32) -> Result<Key, KeyringError> {
+        let wrapping = lock(&self.wrapping);
+        let versions = wrapping.get(&tenant).ok_or(KeyringError::UnknownTenant(tenant))?;
+        if versions.is_empty() {
+            return Err(KeyringError::TenantDestroyed(tenant));
+        }
+        versions.get(&version).map(Key::duplicate).ok_or(KeyringError::Rotated)
+    }
+
+    /// A tenant's newest wrapping key.
+    pub(super) fn newest(&self, tenant: TenantId) -> Result<(u32, Key), KeyringError> {
+        let wrapping = lock(&self.wrapping);
+        let versions = wrapping.get(&tenant).ok_or(KeyringError::UnknownTenant(tenant))?;
+        versions.last_key_value().map(|(version, key)| (*version, key.duplicate())).ok_or(KeyringError::TenantDestroyed(tenant))
+    }
+
+    /// Refuses a root key that is not the present one: the system tenant's rows are the first that a rotation moves.
+    pub(super) fn check_root(&self, files: &Pair, root: &Key) -> Result<(), KeyringError> {
+        let Some(newest) = lock(&self.wrapping).get(&TenantId::SYSTEM).and_then(|versions| versions.last_key_value().map(|(version, _)| *version)) else {
+            return Ok(());
+        };
+        let copies = wrapping::copies(files, &Wrapping::key(TenantId::SYSTEM, newest))?;
+        wrapping::settled(copies, self.vault, std::slice::from_ref(root)).map(drop)
     }
 
     /// A tenant's wrapping key, purpose keys and first batch, in one transaction per file.
     fn make_tenant(&self, tenant: TenantId, root: &Key, purposes: &[Purpose]) -> Result<(), KeyringError> {
         let (version, random) = (1, &*self.random);
         let wrapping = Key::random(random);
-        let wrapped = derive::wrap(root, WrapOf::TenantKey { vault: self.vault, tenant, version }, &wrapping, random);
-        let row = vec![Value::Blob(tenant.0.to_vec()), Value::Integer(1), Value::Blob(wrapped.to_vec())];
+        let row = Wrapping::under(root, self.vault, (tenant, version), &wrapping, random).row();
         let mut rows = vec![(Table::named("wrapping_keys")?, row)];
         let mut made = Vec::new();
         // The system tenant owns streams as well, so it has a claims key of its own.
@@ -204,7 +244,11 @@ impl Inner {
         }
         let (pool, row) = self.mint_of(tenant, version).batch(&wrapping, random);
         rows.push((Table::named("batches")?, row));
-        lock(&self.files).put(&rows.iter().map(|(table, row)| (*table, row)).collect::<Vec<_>>())?;
+        {
+            let mut files = lock(&self.files);
+            self.check_root(&files, root)?;
+            files.put(&rows.iter().map(|(table, row)| (*table, row)).collect::<Vec<_>>())?;
+        }
         lock(&self.wrapping).entry(tenant).or_default().insert(version, wrapping);
         lock(&self.purposes).extend(made.into_iter().map(|(name, key)| ((tenant, name), key)));
         let mut pools = lock(&self.pools);
@@ -218,11 +262,16 @@ impl Inner {
     }
 
     fn mint(&self, tenant: TenantId) -> Result<Pool, KeyringError> {
-        let newest = lock(&self.wrapping).get(&tenant).and_then(|versions| versions.last_key_value().map(|(version, key)| (*version, key.duplicate())));
-        let (version, wrapping) = newest.ok_or(KeyringError::UnknownTenant(tenant))?;
-        let (pool, row) = self.mint_of(tenant, version).batch(&wrapping, &*self.random);
-        lock(&self.files).put(&[(Table::named("batches")?, &row)])?;
-        Ok(pool)
+        loop {
+            let (version, wrapping) = self.newest(tenant)?;
+            let (pool, row) = self.mint_of(tenant, version).batch(&wrapping, &*self.random);
+            let mut files = lock(&self.files);
+            // A rotation that began meanwhile has counted what is left under the former version without this batch.
+            if self.newest(tenant)?.0 == version {
+                files.put(&[(Table::named("batches")?, &row)])?;
+                return Ok(pool);
+            }
+        }
     }
 
     /// Mints the next batch on a thread of its own; whether that has begun.
@@ -261,17 +310,6 @@ impl Inner {
         }
         cache.insert(id.batch, Arc::clone(&batch));
         Ok(batch)
-    }
-}
-
-fn sixteen(bytes: &[u8]) -> Result<[u8; 16], KeyringError> {
-    bytes.try_into().map_err(|_| KeyringError::Damaged("an id is not 16 bytes long".into()))
-}
-
-fn wrapping_row(row: &[Value]) -> Result<(TenantId, u32, &[u8]), KeyringError> {
-    match row {
-        [Value::Blob(tenant), Value::Integer(version), Value::Blob(wrapped)] => Ok((TenantId(sixteen(tenant)?), u32::try_from(*version).unwrap_or(0), wrapped)),
-        _ => Err(KeyringError::Damaged("a wrapping key has fields of other types".into())),
     }
 }
 
@@ -316,13 +354,25 @@ impl Keyring for SqliteKeyring {
     }
 
     fn key(&self, tenant: TenantId, id: KeyId) -> Result<Key, KeyringError> {
-        let batch = self.inner.batch(id)?;
-        if batch.tenant != tenant.0 {
-            return Err(KeyringError::Missing(id));
+        for _ in 0..TRIES {
+            let batch = self.inner.batch(id)?;
+            if batch.tenant != tenant.0 {
+                return Err(KeyringError::Missing(id));
+            }
+            let wrapping = match self.inner.wrapping_key(tenant, batch.version) {
+                // It was wrapped anew since it was read: it is read again.
+                Err(KeyringError::Rotated) => continue,
+                Err(KeyringError::TenantDestroyed(_)) => return Err(KeyringError::Destroyed(id)),
+                wrapping => wrapping?,
+            };
+            let what = WrapOf::Slot { vault: self.inner.vault, tenant, key: id };
+            return derive::unwrap(&wrapping, what, batch.wrapped(id)?).map_err(|_| KeyringError::Damaged(format!("key {id} does not open")));
         }
-        let wrapping = self.inner.wrapping_key(tenant, batch.version)?;
-        let what = WrapOf::Slot { vault: self.inner.vault, tenant, key: id };
-        derive::unwrap(&wrapping, what, batch.wrapped(id)?).map_err(|_| KeyringError::Damaged(format!("key {id} does not open")))
+        Err(KeyringError::Rotated)
+    }
+
+    fn rotate(&self) -> Option<&dyn Rotate> {
+        Some(self)
     }
 
     fn destroy(&self, keys: &[KeyId]) -> Result<(), KeyringError> {

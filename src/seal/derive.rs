@@ -27,6 +27,7 @@ const BROWSER: &[u8] = b"keyledger/v1/browser";
 const CHUNK: &[u8] = b"keyledger/v1/chunk";
 const MESSAGE: &[u8] = b"keyledger/v1/message";
 const SHOWN: &[u8] = b"keyledger/v1/shown";
+const ROOT: &[u8] = b"keyledger/v1/root";
 
 /// A 32-byte key: wiped on drop, never shown.
 pub struct Key(Zeroizing<[u8; 32]>);
@@ -181,6 +182,12 @@ pub fn command(key: &Key, tenant: TenantId, principal: StreamId, route: &str, gi
 #[must_use]
 pub fn request(key: &Key, parts: &[&[u8]]) -> [u8; 32] {
     keyed(key, REQUEST, parts)
+}
+
+/// Tells one root key of a vault from another.
+#[must_use]
+pub fn root(key: &Key, vault: VaultId) -> [u8; 8] {
+    keyed(key, ROOT, &[&vault.0]).first_chunk().copied().unwrap_or_default()
 }
 
 /// A token's verifier: over its id and secret.

@@ -61,6 +61,7 @@ mod integrations;
 mod integrations_rules;
 mod keyring;
 mod keyring_faults;
+mod keyring_rotation;
 mod lockout;
 mod log_bench;
 mod log_contract;
