@@ -130,6 +130,8 @@ impl Serve {
             stream_limits: StreamLimits::default(),
             root_key,
         });
+        let (rotating, root) = (Arc::clone(&vault), Arc::clone(&settings) as crate::vault::Root);
+        tokio::spawn(async move { rotating.resume_rotations(&root).await });
         let refresher = tokio::spawn(Refresher::new(Arc::clone(&vault), Arc::clone(&exchanges)).run(stopped.clone()));
         let delivery = tokio::spawn(Arc::clone(&webhooks).run(stopped.clone()));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), webhooks, settings }), listening, stopped).await;

@@ -11,6 +11,7 @@ mod provider_keys;
 mod user_applications;
 mod v1;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,8 +20,10 @@ pub use openapi::document;
 
 use crate::egress::StreamLimits;
 use crate::jobs::Webhooks;
-use crate::keyring::RootKeyProvider;
+use crate::kernel::{Random, VaultId};
+use crate::keyring::{KeyringError, RootKeyProvider};
 use crate::oauth::Exchanges;
+use crate::seal::Key;
 use crate::vault::Vault;
 
 /// What every handler stands on.
@@ -46,6 +49,36 @@ pub struct Settings {
     pub stream_limits: StreamLimits,
     /// Where the root key comes from: a new tenant's keys are wrapped under it.
     pub root_key: Box<dyn RootKeyProvider + Send + Sync>,
+}
+
+impl RootKeyProvider for Settings {
+    fn root_key(&self, vault: VaultId) -> Result<Key, KeyringError> {
+        self.root_key.root_key(vault)
+    }
+
+    fn apart_from(&self, data: &Path) -> Result<(), KeyringError> {
+        self.root_key.apart_from(data)
+    }
+
+    fn root_keys(&self, vault: VaultId) -> Result<Vec<Key>, KeyringError> {
+        self.root_key.root_keys(vault)
+    }
+
+    fn rotates(&self) -> bool {
+        self.root_key.rotates()
+    }
+
+    fn is_rotating(&self) -> bool {
+        self.root_key.is_rotating()
+    }
+
+    fn next_key(&self, vault: VaultId, random: &dyn Random) -> Result<Key, KeyringError> {
+        self.root_key.next_key(vault, random)
+    }
+
+    fn replace(&self, vault: VaultId) -> Result<(), KeyringError> {
+        self.root_key.replace(vault)
+    }
 }
 
 /// Seconds that an access token lives where nobody says otherwise.

@@ -22,6 +22,7 @@ pub mod plans;
 mod prove;
 mod query;
 mod reveal;
+mod rotate;
 mod sealer;
 mod sessions;
 mod shred;
@@ -49,6 +50,7 @@ pub use links::{ConsumerSession, LINK_SECONDS};
 pub use prove::{Leaf, Proof, Signed, Unprovable};
 pub use query::{Busy, StateAt};
 pub use reveal::{MAX_REASON, Revealed};
+pub use rotate::{KeyState, Outcome, Root, Rotation};
 pub use sealer::{Author, SealFailure, Sealer};
 pub use sessions::{LoggedIn, SESSION_SECONDS};
 pub use shred::MAX_SHREDDED;
@@ -135,6 +137,7 @@ pub struct Vault {
     usage: usage::Usage,
     calls: calls::Noted,
     attempts: attempts::Attempts,
+    rotations: rotate::Rotations,
     reads: query::Reads,
     /// The turn of a command that others were faster than, time and again.
     contended: tokio::sync::Mutex<()>,
@@ -181,6 +184,7 @@ impl Vault {
             usage: usage::Usage::default(),
             calls: calls::Noted::default(),
             attempts: attempts::Attempts::default(),
+            rotations: rotate::Rotations::default(),
             log,
             keyring,
             clock,

@@ -7,6 +7,7 @@ use crate::served::{Server, client};
 
 pub fn send_all(documented: &mut Documented, server: &Server) {
     members(documented, server);
+    keys(documented, server);
     sessions(documented, server);
     let (id, secret) = programs(documented, server);
     tokens(documented, server, &id, &secret);
@@ -53,6 +54,17 @@ fn members(documented: &mut Documented, server: &Server) {
     send("POST", "/v1/tenants/{name}/suspend", "/v1/tenants/default/suspend", None);
     send("POST", "/v1/tenants/{name}/resume", "/v1/tenants/acme/resume", None);
     send("GET", "/v1/me", "/v1/me", None);
+}
+
+/// The vault's own keys: a tenant's is rotated, and what is refused.
+fn keys(documented: &mut Documented, server: &Server) {
+    let rotate = "/v1/keys/rotate";
+    assert_eq!(documented.send(server, "GET", "/v1/keys", "/v1/keys", None)["root"]["state"], "steady");
+    let keys = documented.send(server, "POST", rotate, rotate, Some(json!({"tenant": "default"})));
+    assert_eq!(keys["latest"], json!({"key": "default", "state": "done"}));
+    for wrong in [json!({}), json!({"root": true, "tenant": "default"}), json!({"tenant": "no-such"})] {
+        documented.send(server, "POST", rotate, rotate, Some(wrong));
+    }
 }
 
 fn sessions(documented: &mut Documented, server: &Server) {

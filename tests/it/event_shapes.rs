@@ -121,6 +121,8 @@ fn others() -> Vec<AnyEvent> {
         vault::Event::Shredded { secrets, reason: "retention".into() }.into(),
         restored.into(),
         vault::Event::Resumed.into(),
+        vault::Event::RootRotated { root: "0123456789abcdef".into(), wraps: 3 }.into(),
+        vault::Event::TenantKeyRotated { tenant, from: 1, to: 2, batches: 4 }.into(),
     ];
     let metadata = Some(Json::from(&json!({"account": 1})));
     let consumers = vec![
@@ -172,7 +174,14 @@ pub fn examples() -> Vec<AnyEvent> {
                 | connection::Event::Used { .. }
                 | connection::Event::Deleted,
             )
-            | AnyEvent::Vault(vault::Event::Created | vault::Event::Shredded { .. } | vault::Event::Restored { .. } | vault::Event::Resumed) => {}
+            | AnyEvent::Vault(
+                vault::Event::Created
+                | vault::Event::Shredded { .. }
+                | vault::Event::Restored { .. }
+                | vault::Event::Resumed
+                | vault::Event::RootRotated { .. }
+                | vault::Event::TenantKeyRotated { .. },
+            ) => {}
             other => assert!(crate::event_shapes_issued::is_known(other)),
         }
     }

@@ -93,6 +93,8 @@ mod readme;
 mod restore;
 mod rotation;
 mod seal_checkpoint;
+mod rotation_killed;
+mod rotation_vault;
 mod seal_merkle;
 mod seal_record;
 mod served;

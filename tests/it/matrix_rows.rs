@@ -130,6 +130,8 @@ pub const OWN: &[Row] = &[
     ("GET", "/v1/log/leaves", Needs(AuditRead), Nothing),
     ("POST", "/v1/log/clock", Needs(VaultOperate), Nothing),
     ("POST", "/v1/vault/resume", Needs(VaultOperate), Nothing),
+    ("GET", "/v1/keys", Needs(VaultOperate), Nothing),
+    ("POST", "/v1/keys/rotate", Needs(VaultOperate), Json),
     ("GET", "/v1/connections/{id}/tokens", Needs(HistoryRead), Nothing),
     ("GET", "/v1/proxy", Needs(ConnectionsProxy), Nothing),
     ("POST", "/v1/proxy", Needs(ConnectionsProxy), Nothing),

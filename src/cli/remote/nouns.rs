@@ -264,6 +264,31 @@ const KEY: Noun = Noun {
             asks: Asks::Secret("key", "Key"),
             ..Verb::POST
         },
+        Verb {
+            name: "status",
+            about: "Show the vault's own keys: versions, what lies under each, rotations under way",
+            path: "keys",
+            takes: Takes::Nothing,
+            as_of: false,
+            ..Verb::READ
+        },
+        Verb {
+            name: "rotate-root",
+            about: "Put another root key in place of the present one, whose file is kept as .old",
+            path: "keys/rotate",
+            takes: Takes::Nothing,
+            fixed: Some(("root", true)),
+            repeatable: false,
+            ..Verb::POST
+        },
+        Verb {
+            name: "rotate-tenant",
+            about: "Wrap all keys of a tenant under a new key; `system` stands for the vault's own",
+            path: "keys/rotate",
+            takes: Takes::New("tenant", "TENANT"),
+            repeatable: false,
+            ..Verb::POST
+        },
     ],
 };
 

@@ -1,8 +1,10 @@
 //! The vault itself, one stream of the system tenant: what was destroyed on purpose, and where a history was cut.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Epoch, Header, Moment, Position};
+use crate::kernel::{Epoch, Header, Moment, Position, TenantId};
 
 /// Stored on every event: never change it.
 pub const NAME: &str = "vault";
@@ -35,6 +37,24 @@ pub enum Event {
     },
     /// An operator lets go out again what a restore held back.
     Resumed,
+    /// All tenants' keys lie under another root key; the former one opens nothing.
+    RootRotated {
+        /// Tells the new root key from others; says nothing of the key.
+        root: String,
+        /// How many keys it wraps.
+        wraps: u64,
+    },
+    /// All of a tenant's keys lie under another version of its wrapping key; the former one is destroyed.
+    TenantKeyRotated {
+        /// Whose.
+        tenant: TenantId,
+        /// The version that ended.
+        from: u32,
+        /// The version that wraps everything.
+        to: u32,
+        /// How many batches of data keys it wraps.
+        batches: u64,
+    },
 }
 
 /// One secret box of the log.
@@ -55,6 +75,8 @@ impl Event {
             Self::Shredded { .. } => "shredded",
             Self::Restored { .. } => "restored",
             Self::Resumed => "resumed",
+            Self::RootRotated { .. } => "root_rotated",
+            Self::TenantKeyRotated { .. } => "tenant_key_rotated",
         }
     }
 }
@@ -70,6 +92,10 @@ pub struct State {
     pub restored: Option<Position>,
     /// Whether everything that goes out by itself or on demand is held back: since a restore, until an operator resumes.
     pub held: bool,
+    /// What tells the latest root key from others, when it was rotated.
+    pub root: Option<String>,
+    /// The version that each tenant's key was rotated to.
+    pub rotated: BTreeMap<TenantId, u32>,
 }
 
 /// The state after the event.
@@ -80,6 +106,8 @@ pub fn evolve(mut state: State, header: &Header, event: Event) -> State {
         Event::Shredded { secrets, .. } => state.shredded += secrets.len() as u64,
         Event::Restored { position, .. } => (state.restored, state.held) = (Some(position), true),
         Event::Resumed => state.held = false,
+        Event::RootRotated { root, .. } => state.root = Some(root),
+        Event::TenantKeyRotated { tenant, to, .. } => drop(state.rotated.insert(tenant, to)),
     }
     state
 }

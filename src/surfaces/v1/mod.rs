@@ -10,6 +10,7 @@ mod events;
 mod exposure;
 mod health;
 mod integrations;
+mod keyring;
 mod keys;
 mod lineage;
 mod listing;
@@ -94,6 +95,8 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::update, api_keys::delete))
         .routes(routes!(keys::verify))
+        .routes(routes!(keyring::get))
+        .routes(routes!(keyring::rotate))
         .routes(routes!(oauth::token))
         .routes(routes!(oauth::introspect))
         .routes(routes!(oauth::revoke))

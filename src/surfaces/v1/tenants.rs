@@ -12,6 +12,7 @@ use super::caller::{Caller, Named, answer};
 use crate::credentials::AnyState;
 use crate::credentials::tenant::State as Tenant;
 use crate::kernel::{Permission, Refusal, TenantId};
+use crate::keyring::KeyringError;
 use crate::vault::{VaultError, plans};
 use crate::views::Views;
 use crate::web::body::read_json;
@@ -95,8 +96,16 @@ pub(super) async fn create(State(front): State<Front>, caller: Caller, body: Bod
     let new: NewTenant = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
     let ensure_keys = |id: TenantId| {
         let keyring = front.vault.keyring();
-        let root = front.settings.root_key.root_key(keyring.vault())?;
-        keyring.admit(id, &root).map_err(VaultError::from)
+        let mut admitted = Err(KeyringError::WrongRootKey);
+        // While the root key is rotated there are two, of which the keyring takes one; when that ends in between, it is looked at once more.
+        for _ in 0..2 {
+            for root in front.settings.root_key.root_keys(keyring.vault())? {
+                if matches!(admitted, Err(KeyringError::WrongRootKey)) {
+                    admitted = keyring.admit(id, &root);
+                }
+            }
+        }
+        admitted.map_err(VaultError::from)
     };
     let begun = caller.vault.create_tenant(&caller.principal, meta, &new.name, ensure_keys).await?;
     let tenant = view(&begun.answer.views, begun.id).ok_or(Refusal::NotFound)?;
