@@ -14,11 +14,15 @@
 mod audit;
 mod block;
 mod chain;
+pub mod copies;
+mod doubled;
 mod index;
 mod key_set;
 mod memory;
 mod prover;
 mod queue;
+mod rows;
+pub mod segment;
 mod sequencer;
 mod sqlite;
 mod writer;
@@ -35,6 +39,9 @@ pub use index::{Command, Index, Stream};
 pub use key_set::KeySet;
 pub use memory::{Fault, MemoryLog};
 pub use prover::{Begun, Prover};
+pub use copies::{Checkpoint, Repair};
+pub use doubled::DoubledLog;
+pub use segment::{SegmentLog, Signer};
 pub use sequencer::{Appended, Place, Sequencer, Submission, SubmitError, Subscriber};
 pub use sqlite::{Options, SqliteLog, Synchronous};
 
@@ -95,4 +102,28 @@ pub trait EventLog: Send + Sync {
     fn seek(&self, instant: Moment) -> BoxFuture<'_, Result<Position, LogError>>;
     /// The last position, and a wake-up when it grows.
     fn head(&self) -> watch::Receiver<Position>;
+    /// What is wrong with it although it answers, for health: one of its copies cannot be written, say.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+    /// What an engine does beside its appends, told the time now and then.
+    fn tend(&self, _now: Moment) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// How many records from the front make one block of whole groups of one epoch.
+fn whole_block(records: &[Record]) -> usize {
+    let (mut bytes, mut whole) = (0, 0);
+    let epoch = records.first().map(|first| first.header().epoch);
+    for (record, count) in records.iter().zip(1..) {
+        bytes += record.bytes().len();
+        if count > MAX_BLOCK_RECORDS || bytes > MAX_BLOCK_BYTES || Some(record.header().epoch) != epoch {
+            break;
+        }
+        if record.header().group.ends() {
+            whole = count;
+        }
+    }
+    whole
 }

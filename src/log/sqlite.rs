@@ -13,7 +13,7 @@ use super::{AppendError, BoxFuture, EventLog, LogError};
 use crate::kernel::{Moment, Position};
 use crate::seal::Record;
 
-const SCHEMA: &str = include_str!("../../schema/log.sql");
+pub(super) const SCHEMA: &str = include_str!("../../schema/log.sql");
 /// The schema's number in `user_version`; each later change has a numbered file of its own.
 const SCHEMA_VERSION: i64 = 1;
 /// How many connections read at once; one more read waits for one of them.
@@ -111,7 +111,7 @@ fn engine(error: rusqlite::Error) -> LogError {
 }
 
 /// Opens a connection, sets what each one must hold, and reads it back.
-fn connect(path: &Path, options: &Options) -> Result<Connection, LogError> {
+pub(super) fn connect(path: &Path, options: &Options) -> Result<Connection, LogError> {
     let connection = open_file(path, options).map_err(engine)?;
     verify(&connection, &[("trusted_schema", 0), ("mmap_size", 0), ("query_only", i64::from(options.read_only))])?;
     Ok(connection)
@@ -135,7 +135,7 @@ fn open_file(path: &Path, options: &Options) -> Result<Connection, rusqlite::Err
 }
 
 /// Sets how hard the writer syncs, reads it back, and makes the table.
-fn prepare(connection: &Connection, options: &Options) -> Result<(), LogError> {
+pub(super) fn prepare(connection: &Connection, options: &Options) -> Result<(), LogError> {
     let level = match options.synchronous {
         Synchronous::Full => 2,
         Synchronous::Normal => 1,

@@ -28,6 +28,7 @@ const CHUNK: &[u8] = b"keyledger/v1/chunk";
 const MESSAGE: &[u8] = b"keyledger/v1/message";
 const SHOWN: &[u8] = b"keyledger/v1/shown";
 const ROOT: &[u8] = b"keyledger/v1/root";
+const SEGMENT: &[u8] = b"keyledger/v1/segment";
 
 /// A 32-byte key: wiped on drop, never shown.
 pub struct Key(Zeroizing<[u8; 32]>);
@@ -245,6 +246,15 @@ pub fn browser(key: &Key, flow: FlowId) -> [u8; 32] {
 #[must_use]
 pub fn message(webhook: StreamId, event: EventId, tells: &str) -> [u8; 16] {
     let hash: [u8; 32] = Sha256::new().chain_update(MESSAGE).chain_update(webhook.0).chain_update(event.0).chain_update(tells).finalize().into();
+    let [half @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash;
+    half
+}
+
+/// The checksum of a part of a segment file, which needs no key: SHA-256(label ‖ the header's own checksum ‖ offset in the file ‖ bytes), its first
+/// half. It is bound to its file and place, so that what an older file left on the disk, or a write that went astray, does not pass.
+#[must_use]
+pub fn segment_check(file: &[u8; 16], offset: u64, bytes: &[u8]) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::new().chain_update(SEGMENT).chain_update(file).chain_update(offset.to_be_bytes()).chain_update(bytes).finalize().into();
     let [half @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash;
     half
 }

@@ -48,6 +48,18 @@ impl Frontier {
         tile
     }
 
+    /// The size and the roots of the full subtrees, largest first: for whoever stores it.
+    #[must_use]
+    pub fn parts(&self) -> (u64, &[[u8; 32]]) {
+        (self.size, &self.subtrees)
+    }
+
+    /// From its parts; `None` unless there is one subtree for each one bit of the size.
+    #[must_use]
+    pub fn from_parts(size: u64, subtrees: Vec<[u8; 32]>) -> Option<Self> {
+        (subtrees.len() == size.count_ones() as usize).then_some(Self { size, subtrees })
+    }
+
     /// How many leaves there are.
     #[must_use]
     pub const fn size(&self) -> u64 {

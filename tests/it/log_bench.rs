@@ -1,11 +1,13 @@
 //! What the log's tests stand on: a sequencer over an engine, drafts with made-up boxes, and a subscriber that remembers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use keyledger::kernel::*;
-use keyledger::log::{Appended, EventLog, Index, MemoryLog, Options, Sequencer, SqliteLog, Submission, SubmitError, Subscriber};
+use keyledger::log::{
+    Appended, DoubledLog, EventLog, Index, LogError, MemoryLog, Options, Sequencer, Signer, SqliteLog, Submission, SubmitError, Subscriber, copies,
+};
 use keyledger::seal::{Draft, Record};
 
 use crate::fixed_clock::FixedClock;
@@ -102,6 +104,19 @@ pub fn submission(wanted: &[Wanted], command: CommandOf) -> Submission {
     }
 }
 
+/// Whose log the doubled engine keeps.
+pub const VAULT: VaultId = VaultId(*b"vault-of-the-log");
+
+/// A checkpoint that anybody can make: what a signature is, others test.
+pub fn signer() -> Signer {
+    Arc::new(|epoch, size, root| format!("{}/{size}/{}", epoch.number, crate::fixed::hex(root)))
+}
+
+/// Both copies, mended.
+pub fn doubled(folder: &Path) -> Result<DoubledLog, LogError> {
+    copies::open(folder, VAULT, &signer(), &[]).map(|(log, _)| log)
+}
+
 /// An engine under test, and how to open it again.
 pub struct Bench {
     pub engine: Arc<dyn EventLog>,
@@ -109,6 +124,15 @@ pub struct Bench {
     pub seen: Arc<Seen>,
     pub sequencer: Sequencer,
     folder: Option<(tempfile::TempDir, PathBuf)>,
+    reopen: fn(&Path) -> Arc<dyn EventLog>,
+}
+
+fn open_sqlite(path: &Path) -> Arc<dyn EventLog> {
+    Arc::new(SqliteLog::open(path, Options::default()).unwrap())
+}
+
+fn open_doubled(path: &Path) -> Arc<dyn EventLog> {
+    Arc::new(doubled(path.parent().unwrap()).unwrap())
 }
 
 impl Bench {
@@ -119,13 +143,20 @@ impl Bench {
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
-        Self::over(Arc::new(SqliteLog::open(&path, Options::default()).unwrap()), Some((folder, path))).await
+        Self::over(open_sqlite(&path), Some((folder, path))).await
+    }
+
+    pub async fn doubled() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let bench = Self::over(open_doubled(&path), Some((folder, path))).await;
+        Self { reopen: open_doubled, ..bench }
     }
 
     pub async fn over(engine: Arc<dyn EventLog>, folder: Option<(tempfile::TempDir, PathBuf)>) -> Self {
         let (clock, seen) = (Arc::new(FixedClock::at(START)), Arc::new(Seen::default()));
         let sequencer = Sequencer::start(engine.clone(), clock.clone(), seen.clone(), Index::default()).await.unwrap();
-        Self { engine, clock, seen, sequencer, folder }
+        Self { engine, clock, seen, sequencer, folder, reopen: open_sqlite }
     }
 
     /// A second node over the same engine.
@@ -135,16 +166,15 @@ impl Bench {
 
     /// Closes everything and opens the file again.
     pub async fn reopen(self) -> Self {
-        let Self { engine, seen, sequencer, folder, clock } = self;
+        let Self { engine, seen, sequencer, folder, clock, reopen } = self;
         drop(sequencer);
         while Arc::strong_count(&engine) > 1 {
             tokio::task::yield_now().await;
         }
         drop((engine, seen));
         let (folder, path) = folder.expect("only engines with a file are reopened");
-        let mut bench = Self::over(Arc::new(SqliteLog::open(&path, Options::default()).unwrap()), Some((folder, path))).await;
-        bench.clock = clock;
-        bench
+        let bench = Self::over(reopen(&path), Some((folder, path))).await;
+        Self { clock, reopen, ..bench }
     }
 
     pub fn submit(&self, wanted: &[Wanted]) -> impl Future<Output = Result<Appended, SubmitError>> + use<> {

@@ -12,6 +12,9 @@ macro_rules! contract {
         mod memory {
             $(#[tokio::test] async fn $name() { super::$name(crate::log_bench::Bench::memory().await).await; })*
         }
+        mod doubled {
+            $(#[tokio::test] async fn $name() { super::$name(crate::log_bench::Bench::doubled().await).await; })*
+        }
         mod sqlite {
             $(#[tokio::test] async fn $name() { super::$name(crate::log_bench::Bench::sqlite().await).await; })*
         }

@@ -7,7 +7,11 @@ use crate::log_bench::{Bench, Wanted, change, conflict, key, take, taken};
 
 #[tokio::test]
 async fn all_that_was_promised_holds_after_a_restart() {
-    let bench = Bench::sqlite().await;
+    promised(Bench::sqlite().await).await;
+    promised(Bench::doubled().await).await;
+}
+
+async fn promised(bench: Bench) {
     bench.command(&[Wanted { claims: vec![take(1)], secret: Some(key(1, 0)), ..change(1, 0) }, change(2, 0)], 1, 1).await.unwrap();
     bench.submit(&[change(1, 1)]).await.unwrap();
     let (before, root) = (bench.records().await, bench.sequencer.index().await.unwrap().tree().root());
