@@ -5,13 +5,13 @@
 //! written until a restart. When only the frame fails, the block stands and is answered; then there is one copy, which is said, and no further
 //! block is taken until a fresh segment has caught up: the next append tries.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use super::copies::LOG;
+use super::copies::{self, LOG};
 use super::segment::{FOLDER, SegmentError, Signer, Writer};
 use super::{AppendError, BoxFuture, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SqliteLog, rows, whole_block};
 use crate::kernel::{Moment, Position, VaultId};
@@ -43,6 +43,16 @@ pub struct DoubledLog {
     standing: Mutex<Standing>,
     /// One append at a time: both copies see them in one order.
     turn: tokio::sync::Mutex<()>,
+    data: PathBuf,
+    vault: VaultId,
+    scrub: Mutex<Scrub>,
+}
+
+/// How far the scrub is.
+#[derive(Default)]
+struct Scrub {
+    last: Option<PathBuf>,
+    found: Option<String>,
 }
 
 impl DoubledLog {
@@ -58,7 +68,16 @@ impl DoubledLog {
         let (jobs, waiting) = mpsc::channel();
         let thread = std::thread::Builder::new().name("log-segments".into()).spawn(move || run(writer, &path, &waiting));
         let thread = thread.map_err(|error| LogError::Engine(error.to_string()))?;
-        Ok(Self { sqlite, jobs: Some(jobs), thread: Some(thread), standing: Mutex::new(Standing::Both), turn: tokio::sync::Mutex::default() })
+        Ok(Self {
+            sqlite,
+            jobs: Some(jobs),
+            thread: Some(thread),
+            standing: Mutex::new(Standing::Both),
+            turn: tokio::sync::Mutex::default(),
+            data: data.to_owned(),
+            vault,
+            scrub: Mutex::default(),
+        })
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job, ended: impl FnOnce(String) -> T) -> T {
@@ -71,6 +90,25 @@ impl DoubledLog {
         match result.await {
             Ok(result) => result,
             Err(_) => ended(gone()),
+        }
+    }
+
+    /// What the scrub of closed files found last, if anything: it is mended when nobody serves the vault.
+    pub fn found(&self) -> Option<String> {
+        self.scrub.lock().unwrap_or_else(PoisonError::into_inner).found.clone()
+    }
+
+    /// Reads one closed file again, beside the appends.
+    async fn scrub_next(&self) {
+        let last = self.scrub.lock().unwrap_or_else(PoisonError::into_inner).last.clone();
+        let (data, vault) = (self.data.clone(), self.vault);
+        let look = move || copies::next(&data, last.as_ref()).map(|path| (copies::scrub(&data, vault, &path), path));
+        let Ok(Some((result, path))) = tokio::task::spawn_blocking(look).await else { return };
+        let mut scrub = self.scrub.lock().unwrap_or_else(PoisonError::into_inner);
+        scrub.last = Some(path);
+        if let Err(found) = result {
+            tracing::error!(found, "the scrub found damage: stop the server, and run `keyledger doctor --repair`");
+            scrub.found = Some(found);
         }
     }
 
@@ -231,10 +269,13 @@ impl EventLog for DoubledLog {
 
     fn tend(&self, now: Moment) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let _turn = self.turn.lock().await;
-            if let Err(error) = self.ask(|answer| Job::Tend(now, answer), Err).await {
-                tracing::warn!(error, "a segment that was due could not be closed; the next append tries again");
+            {
+                let _turn = self.turn.lock().await;
+                if let Err(error) = self.ask(|answer| Job::Tend(now, answer), Err).await {
+                    tracing::warn!(error, "a segment that was due could not be closed; the next append tries again");
+                }
             }
+            self.scrub_next().await;
         })
     }
 }

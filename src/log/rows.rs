@@ -1,12 +1,13 @@
 //! The rows of the SQLite engine's file as bytes: to read past damage without changing anything, and to make a file anew.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::LogError;
-use super::sqlite::{Options, SCHEMA, connect, prepare};
+use super::sqlite::{Options, SCHEMA, connect, holds_a_wal, prepare};
 use super::writer::{begin_wal, last_position};
 use crate::kernel::Position;
 use crate::seal::Record;
@@ -15,7 +16,7 @@ use crate::seal::Record;
 pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, holds_a_wal(path))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     for (pragma, value) in [("trusted_schema", 0), ("mmap_size", 0), ("query_only", 1)] {
         connection.pragma_update(None, pragma, value)?;
@@ -23,21 +24,24 @@ pub(super) fn open(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
+/// The table and its triggers, as SQLite keeps their texts.
+fn objects(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let mut select = connection.prepare("SELECT type || name || tbl_name || sql FROM sqlite_schema ORDER BY name")?;
+    let rows = select.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
 /// What is wrong with a file, whatever its rows say: its schema, and, where all pages are to be read, its structure.
 pub(super) fn unsound(connection: &Connection, all_pages: bool) -> Option<String> {
-    let objects = |connection: &Connection| {
-        let mut select = connection.prepare("SELECT type || name || tbl_name || sql FROM sqlite_schema ORDER BY name")?;
-        let rows = select.query_map([], |row| row.get::<_, String>(0))?;
-        rows.collect::<Result<Vec<_>, _>>()
-    };
-    let fresh = Connection::open_in_memory().and_then(|fresh| {
-        fresh.execute_batch(SCHEMA)?;
-        objects(&fresh)
+    static OURS: OnceLock<Vec<String>> = OnceLock::new();
+    let ours = OURS.get_or_init(|| {
+        let fresh = Connection::open_in_memory().and_then(|fresh| fresh.execute_batch(SCHEMA).and_then(|()| objects(&fresh)));
+        fresh.expect("the schema can be made in memory")
     });
-    match (objects(connection), fresh) {
-        (Ok(found), Ok(fresh)) if found == fresh => {}
-        (Ok(_), Ok(_)) => return Some("its schema is not ours".into()),
-        (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+    match objects(connection) {
+        Ok(found) if found == *ours => {}
+        Ok(_) => return Some("its schema is not ours".into()),
+        Err(error) => return Some(error.to_string()),
     }
     if !all_pages {
         return None;

@@ -128,10 +128,16 @@ fn open_file(path: &Path, options: &Options) -> Result<Connection, rusqlite::Err
     };
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, options.read_only && holds_a_wal(path))?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "query_only", options.read_only)?;
     Ok(connection)
+}
+
+/// Whether a reader must leave the WAL where it lies: if it is damaged, it is evidence.
+pub(super) fn holds_a_wal(path: &Path) -> bool {
+    std::fs::metadata(format!("{}-wal", path.display())).is_ok_and(|wal| wal.len() > 0)
 }
 
 /// Sets how hard the writer syncs, reads it back, and makes the table.

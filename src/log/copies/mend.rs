@@ -11,6 +11,7 @@ use crate::log::rows::Filler;
 use crate::log::segment::{FOLDER, Signer, Writer, files, set_aside, sync_folder, title};
 use crate::log::{Checkpoint, DoubledLog, LogError, whole_block};
 use crate::seal::Record;
+use crate::seal::merkle::Frontier;
 
 /// Where new segments are made, inside their folder.
 const MAKING: &str = "making.partial";
@@ -24,6 +25,16 @@ pub fn open(data: &Path, vault: VaultId, signer: &Signer, checkpoints: &[Checkpo
     let survey = survey(data, vault, Depth::Tail, checkpoints);
     let repairs = mend(data, vault, &survey, signer)?;
     Ok((DoubledLog::open(data, vault, signer.clone())?, repairs))
+}
+
+/// Writes the segments of a log that has none yet, and that nobody else has open.
+pub fn write_segments(data: &Path, vault: VaultId, signer: &Signer) -> Result<(), LogError> {
+    let folder = data.join(FOLDER);
+    let io = |error: io::Error| broken(&folder, &error);
+    let mut writer = Writer::begin(&folder, vault, signer.clone(), Position::ZERO, Frontier::default(), false).map_err(io)?;
+    let mut merge = Merge::begin(data, vault, Depth::Tail, &[]);
+    copy(&mut merge, &mut writer, None, Position(u64::MAX))?;
+    writer.sync().map_err(io)
 }
 
 /// Brings both copies to what the survey saw in either. Nobody else may have them open.

@@ -6,13 +6,16 @@
 
 mod mend;
 mod merge;
+mod scrub;
 mod sides;
 
 use std::fmt;
 use std::path::Path;
 
-pub use mend::{mend, mend_what_is_left, open};
+pub use mend::{mend, mend_what_is_left, open, write_segments};
 pub use merge::{Depth, LOG};
+
+pub(super) use scrub::{next, scrub};
 
 use merge::Merge;
 use sides::Part;
@@ -152,6 +155,13 @@ impl Survey {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.refusal.is_none() && self.log.need == Need::Nothing && self.segments.need == Need::Nothing
+    }
+
+    /// Whether a copy lacks nothing but its end: beside a server that writes, more may have come to the other one while they were read.
+    #[must_use]
+    pub fn ends_only(&self, side: &Side) -> bool {
+        let torn_at_most = self.parts.iter().rev().skip(1).all(|part| part.bad.is_none());
+        side.present && torn_at_most && side.lacks.iter().all(|span| span.through == self.head)
     }
 }
 

@@ -17,6 +17,7 @@ struct Part {
     header: Header,
     last: Position,
     index: Vec<Entry>,
+    closed: bool,
 }
 
 /// The log in a folder of segments, as it stood when it was opened. It only reads, and a server may write beside it.
@@ -52,6 +53,14 @@ impl SegmentLog {
     #[must_use]
     pub fn vault(&self) -> Option<VaultId> {
         self.parts.first().map(|part| part.header.vault)
+    }
+
+    /// The last position that surely stands in the other copy as well: only the last block of an open file may be being written.
+    #[must_use]
+    pub fn settled(&self) -> Position {
+        let Some(part) = self.parts.last() else { return Position::ZERO };
+        let last = part.index.iter().rev().find(|entry| entry.position <= part.last);
+        if part.closed { part.last } else { last.map_or(part.header.before, |entry| Position(entry.position.0.saturating_sub(1))) }
     }
 
     /// Each file with the last position of it that counts, in order.
@@ -122,7 +131,7 @@ fn part(path: &Path, is_last: bool) -> Result<Option<Part>, LogError> {
     };
     let (header, path) = (walk.header.clone(), path.to_owned());
     if let Some(footer) = walk.footer() {
-        return Ok(Some(Part { path, header, last: footer.last, index: footer.index }));
+        return Ok(Some(Part { path, header, last: footer.last, index: footer.index, closed: true }));
     }
     let mut index = Vec::new();
     while let Ok(Found::Frame(offset, records)) = walk.next() {
@@ -130,7 +139,7 @@ fn part(path: &Path, is_last: bool) -> Result<Option<Part>, LogError> {
             index.push(Entry { position: first.position, offset, recorded_at: first.recorded_at });
         }
     }
-    Ok((walk.head > header.before).then_some(Part { path, last: walk.head, header, index }))
+    Ok((walk.head > header.before).then_some(Part { path, last: walk.head, header, index, closed: false }))
 }
 
 fn damaged(path: &Path, after: Position, cause: &str) -> LogError {
