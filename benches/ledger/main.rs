@@ -1,4 +1,4 @@
-//! What keyledger costs beside the least code that could do the same work: durable appends, whole imports, key
+//! What keyledger costs beside the least code that could do the same work: durable appends, the second copy of the log, whole imports, key
 //! verifications, token exchanges, calls that are passed through, messages of webhooks, replay, disk, memory, what waits for its renewal; and
 //! whether time tells known ids from unknown ones.
 //!
@@ -9,6 +9,7 @@
 
 mod asking;
 mod bare;
+mod copies;
 mod deliveries;
 mod disk;
 mod exchanges;
@@ -62,7 +63,7 @@ const QUICK: Sizes =
     Sizes { rounds: 5, round: Duration::from_millis(50), consumers: 1_000, connections: 10_000, tries: 10_000, waiting: 100_000, messages: 50, quick: true };
 
 /// What can be measured by itself.
-const PARTS: [&str; 9] = ["memory", "writes", "http", "proxy", "exchanges", "webhooks", "scheduler", "replay", "timing"];
+const PARTS: [&str; 10] = ["memory", "writes", "segments", "http", "proxy", "exchanges", "webhooks", "scheduler", "replay", "timing"];
 
 fn main() {
     let (mut sizes, mut named) = (None, Vec::new());
@@ -97,6 +98,10 @@ fn measure(folder: &Path, sizes: &Sizes, wanted: &dyn Fn(&str) -> bool) {
     if wanted("writes") {
         table::heading("durable writes per second", "rows per block, rows per command");
         writes::measure(&runtime, folder, sizes);
+    }
+    if wanted("segments") {
+        table::heading("durable appends per second, with two copies of the log", "bare: with one, SQLite alone");
+        copies::measure(&runtime, folder, sizes);
     }
     if wanted("http") {
         table::heading("answers per second over HTTP", "both read the request and return the same bytes");

@@ -17,12 +17,12 @@ use crate::vault::{OpenVault, TENANT};
 use crate::witness::{Blocks, Witness};
 
 /// How many callers wait at once.
-const CALLERS: [u64; 3] = [1, 64, 256];
+pub const CALLERS: [u64; 3] = [1, 64, 256];
 /// Bytes of an appended event's facts box: about those of an import's facts, sealed.
 const FACTS: usize = 350;
 
 /// Nobody looks.
-struct Nobody;
+pub struct Nobody;
 
 impl Subscriber for Nobody {
     fn fold(&self, _: &[Record], _: &[Option<Arc<[u8]>>], _: &Index) {}
@@ -44,7 +44,7 @@ impl Work {
 }
 
 /// One event of a new stream, with a made-up box.
-fn submission(number: u64) -> Submission {
+pub fn submission(number: u64) -> Submission {
     let id = u128::from(number).to_be_bytes();
     let mut batch = [0; 12];
     batch[..8].copy_from_slice(&(number / 256).to_be_bytes());

@@ -1,6 +1,7 @@
 //! The command line: one file per verb; the verbs that ask a running server are rows in `remote/`.
 
 mod completions;
+mod doctor;
 mod further;
 mod init;
 mod openapi;
@@ -10,6 +11,7 @@ mod restore;
 mod serve;
 mod verify;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ enum Verb {
     Replay(replay::Replay),
     /// Make a new vault that holds exactly the state of a moment of the past, and check it. The old one is only read.
     Restore(restore::Restore),
+    /// Compare the two copies of the log, and say what is wrong, what a start would do, and what to do next. A server may run beside it.
+    Doctor(doctor::Doctor),
     /// Print the OpenAPI document of all routes.
     Openapi(openapi::Openapi),
     /// Print what a shell needs to complete this command line.
@@ -71,6 +75,13 @@ fn random() -> Arc<dyn Random> {
     Arc::new(OsRandom)
 }
 
+/// Shows on stderr what goes wrong on the way: that another copy of the log is read, or what was repaired.
+fn show_warnings() {
+    let shown = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // Set once; whoever set it before shows them too.
+    drop(shown.without_time().with_target(false).try_init());
+}
+
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Output {
@@ -89,6 +100,7 @@ impl Cli {
             Verb::Init(init) => init.run().await,
             Verb::Replay(replay) => replay.run().await,
             Verb::Restore(restore) => restore.run().await,
+            Verb::Doctor(doctor) => doctor.run().await,
             Verb::Openapi(openapi) => openapi.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Undo(undo) => undo.run().await,

@@ -29,6 +29,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub async fn run(self) -> anyhow::Result<()> {
+        super::show_warnings();
         let reading = self.data.home().read()?;
         let head = *reading.log.head().borrow();
         let until = match (self.to, self.at) {

@@ -39,6 +39,7 @@ impl Restore {
             (None, Some(at)) => Until::Instant(at),
             (None, None) => anyhow::bail!("say how far: --to POSITION or --at INSTANT"),
         };
+        super::show_warnings();
         let home = Home::new(self.from, self.root_key_file, super::clock(), super::random());
         let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg:8} {bar:40} {pos}/{len} events  {per_sec}")?);
         let show = |step: Step, at: Position, end: Position| {

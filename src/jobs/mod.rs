@@ -65,6 +65,7 @@ impl Jobs {
             tokio::select! {
                 _ = look.tick() => {
                     self.notes().await;
+                    self.vault.log().tend(self.vault.now()).await;
                     self.snapshot(SNAPSHOT_EVERY).await;
                 }
                 _ = retention.tick() => self.retain().await,

@@ -1,4 +1,4 @@
-//! A data directory: `log.db`, `keyring.db`, `keyring-copy.db` and `lock`. The root key never lies here.
+//! A data directory: `log.db` and `segments/`, `keyring.db` and `keyring-copy.db`, and `lock`. The root key never lies here.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
@@ -8,17 +8,17 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use super::anchor::{Compared, compare};
+use super::copies::signer;
 use super::partial::Partial;
 use crate::jobs::{AnchorFile, Checkpoints};
 use crate::kernel::{Clock, Position, Random, Secret, TenantId, VaultId};
 use crate::keyring::{KeyFile, Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
-use crate::log::{EventLog, LogError, Options, SqliteLog};
+use crate::log::copies::{self, Depth, LOG};
+use crate::log::segment::FOLDER;
+use crate::log::{DoubledLog, EventLog, LogError};
 use crate::seal::Key;
 use crate::vault::{Genesis, Vault, VaultError, begin};
 use crate::views::{CatchUpError, Snapshot, SnapshotError};
-
-/// The log's file in a data directory.
-pub(super) const LOG: &str = "log.db";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,17 @@ pub enum HomeError {
     /// A restore that came out otherwise than the history says.
     #[error("the restored vault is not what the log says: {0}; nothing was made")]
     NotTheSame(&'static str),
+    /// The copies of the log have forked, or both lack something.
+    #[error("{refusal}; nothing was changed. `keyledger doctor --data {folder}` explains", folder = folder.display())]
+    Copies {
+        /// The directory.
+        folder: PathBuf,
+        /// What is wrong.
+        refusal: copies::Refusal,
+    },
+    /// There is no loss to accept.
+    #[error("nothing that could be accepted is lost: {0}")]
+    NoLoss(String),
     /// There is nothing to restore.
     #[error("the vault had not begun by then: its first whole state is at position {0}")]
     BeforeTheBeginning(Position),
@@ -123,7 +134,7 @@ impl Home {
     /// Whether a vault lies there.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.folder.join(LOG).exists()
+        self.folder.join(LOG).exists() || self.folder.join(FOLDER).exists()
     }
 
     /// Makes a vault beside the directory and moves it there when it is whole: an interrupted `init` leaves no half vault.
@@ -147,22 +158,32 @@ impl Home {
         let keyring = SqliteKeyring::create(folder, vault, root, Arc::clone(&self.random))?;
         let tenant = TenantId::random(&*self.random);
         keyring.ensure_tenant(tenant, root)?;
-        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&folder.join(LOG), Options::default())?);
+        let log: Arc<dyn EventLog> = Arc::new(DoubledLog::open(folder, vault, signer(&keyring)?)?);
         Ok(begin(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), tenant).await?)
     }
 
-    /// Starts the vault and keeps every other server out for as long as the returned lock lives. Repairs are logged.
+    /// Starts the vault and keeps every other server out for as long as the returned lock lives. Repairs are logged, and those of the log are events.
     pub async fn start(&self) -> Result<(Vault, File), HomeError> {
+        self.start_after(Depth::Tail).await
+    }
+
+    /// As [`Home::start`], with so much of the log compared first.
+    pub async fn start_after(&self, depth: Depth) -> Result<(Vault, File), HomeError> {
         let lock = self.lock()?;
-        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&self.folder.join(LOG), Options::default())?);
-        let epoch = last_epoch(&*log).await?;
-        let root = self.key_file(SqliteKeyring::vault_at(&self.folder)?)?;
-        let (keyring, repairs) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Serve, epoch, Arc::clone(&self.random))?;
-        for repair in repairs {
-            tracing::warn!(%repair, "the keyring was repaired");
-        }
+        let keyring = self.keyring()?;
+        // Without a snapshot all of it is folded: then all of it is compared.
+        let depth = if self.snapshot().exists() { depth } else { Depth::Whole };
+        let (mut log, mut repairs) = self.open_log(&keyring, depth)?;
         let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
-        let snapshot = match Snapshot::read(&self.snapshot(), &*log, keyring.vault(), &key).await {
+        let mut read = Snapshot::read(&self.snapshot(), &log, keyring.vault(), &key).await;
+        if depth == Depth::Tail && read.is_err() {
+            drop(log);
+            let (opened, further) = self.open_log(&keyring, Depth::Whole)?;
+            log = opened;
+            repairs.extend(further);
+            read = Snapshot::read(&self.snapshot(), &log, keyring.vault(), &key).await;
+        }
+        let snapshot = match read {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Absent) => Snapshot::default(),
             Err(error) => {
@@ -170,10 +191,14 @@ impl Home {
                 Snapshot::default()
             }
         };
-        let vault = Vault::start(log, Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
+        keyring.begin_epoch(last_epoch(&log).await?);
+        let vault = Vault::start(Arc::new(log), Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
         self.compare(&vault).await?;
         if vault.lost().is_some() {
             return Ok((vault, lock));
+        }
+        if let Err(error) = vault.note_repairs(&repairs).await {
+            tracing::warn!(%error, "the repair of the log could not be recorded as an event");
         }
         match vault.bring_catalog().await {
             Ok(0) => {}
@@ -199,6 +224,16 @@ impl Home {
         Ok(())
     }
 
+    /// Opens the keyring to serve. Which epoch it mints for is said when the log is open.
+    pub(super) fn keyring(&self) -> Result<SqliteKeyring, HomeError> {
+        let root = self.key_file(SqliteKeyring::vault_at(&self.folder)?)?;
+        let (keyring, repairs) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Serve, 1, Arc::clone(&self.random))?;
+        for repair in repairs {
+            tracing::warn!(%repair, "the keyring was repaired");
+        }
+        Ok(keyring)
+    }
+
     /// Where the snapshot of the views lies; it may be missing or removed at any time.
     #[must_use]
     pub fn snapshot(&self) -> PathBuf {
@@ -212,8 +247,7 @@ impl Home {
         }
         let root = self.key_file(SqliteKeyring::vault_at(&self.folder)?)?;
         let (keyring, _) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Read, 1, Arc::clone(&self.random))?;
-        let log = SqliteLog::open(&self.folder.join(LOG), Options { read_only: true, ..Options::default() })?;
-        Ok(Reading { log: Arc::new(log), keyring: Arc::new(keyring) })
+        Ok(Reading { log: self.reading(keyring.vault())?, keyring: Arc::new(keyring) })
     }
 
     /// Where a vault's root key comes from.
@@ -221,7 +255,7 @@ impl Home {
         self.root_key_file.clone().map_or_else(|| KeyFile::default_for(vault), |path| Ok(KeyFile::at(path)))
     }
 
-    fn lock(&self) -> Result<File, HomeError> {
+    pub(super) fn lock(&self) -> Result<File, HomeError> {
         if !self.exists() {
             return Err(HomeError::Absent(self.folder.clone()));
         }

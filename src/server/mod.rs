@@ -1,14 +1,18 @@
 //! Composition: opens what lies in a data directory, and starts what runs on it.
 
 pub mod anchor;
+mod copies;
 mod home;
 mod http;
+mod loss;
 mod partial;
 mod restore;
 mod stalled;
 mod tls;
 
+pub use copies::{CHECKPOINT, Examined, Finding};
 pub use home::{Begun, Home, HomeError, Reading};
 pub use http::{Listening, router, serve};
+pub use loss::Accepted;
 pub use restore::{Progress, Restored, Step, Until};
 pub use tls::{Tls, TlsError};

@@ -1,7 +1,8 @@
 //! A data directory that is being made: out of sight, and moved to its place only when it is whole.
 //!
 //! Where there is nothing yet, it is made beside its place and moved there by one rename. A directory that is there already, such as a
-//! mounted volume, stays: the vault is made inside it, and its files are moved one by one, the log last. Without its log nothing is a vault.
+//! mounted volume, stays: the vault is made inside it, and its files are moved one by one, the log after the keyring: without a log nothing is a
+//! vault. The segments come last, since a log without them gets them at its next start, and what lies there without a log may be all that is left.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -9,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::home::{HomeError, LOG, io};
+use super::home::{HomeError, io};
 use crate::kernel::Random;
+use crate::log::copies::LOG;
+use crate::log::segment::FOLDER;
 
 /// Of a vault's files, those that are moved before the log.
 const BEFORE_THE_LOG: [&str; 2] = ["keyring.db", "keyring-copy.db"];
@@ -68,7 +71,7 @@ impl Partial {
                 if fs::metadata(&waits).is_ok_and(|about| about.len() > 0) {
                     return Err(std::io::Error::other("the log is still open: nothing was moved"));
                 }
-                for name in BEFORE_THE_LOG.into_iter().chain([LOG]) {
+                for name in BEFORE_THE_LOG.into_iter().chain([LOG, FOLDER]) {
                     fs::rename(self.path.join(name), self.target.join(name))?;
                     File::open(&self.target)?.sync_all()?;
                 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::home::{Home, HomeError, LOG, Reading, last_epoch};
+use super::copies::signer;
+use super::home::{Home, HomeError, Reading, last_epoch};
 use super::partial::Partial;
 use crate::credentials::vault::Event;
 use crate::credentials::{AnyEvent, Meta};
 use crate::kernel::{Epoch, KeyId, Moment, Plan, Position, StreamId, TenantId, Version, Write};
 use crate::keyring::{Keyring, Mode, Purpose, RootKeyProvider, SqliteKeyring};
+use crate::log::copies::{self, LOG};
 use crate::log::{AppendError, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SqliteLog};
 use crate::seal::merkle::Frontier;
 use crate::seal::{Record, Seat};
@@ -95,8 +97,10 @@ impl Home {
         let epoch = Epoch { number, id: self.random.array() };
         let block = self.beginning(&cut, keyring.clone(), epoch)?;
         append(&log, at, block).await?;
-        self.check(&log, &cut, keyring, progress).await?;
+        self.check(&log, &cut, keyring.clone(), progress).await?;
         drop(log);
+        // A history of its own: its segments speak of it from its first record on.
+        copies::write_segments(partial.path(), keyring.vault(), &signer(&keyring)?)?;
         let begins_at = cut.old_head.next();
         partial.place()?;
         Ok(Restored {
@@ -139,12 +143,8 @@ impl Home {
         Ok(Cut { views, tree, state, old_head, old_epoch, dropped, shredded_since })
     }
 
-    /// The first group of the new history: where the old one was cut, and which keys had died by its end. It stands past the old end, so that
-    /// no position names two events, and its causation is the position before the gap.
+    /// The first group of the new history: where the old one was cut, and which keys had died by its end.
     fn beginning(&self, cut: &Cut, keyring: Arc<SqliteKeyring>, epoch: Epoch) -> Result<Vec<Record>, HomeError> {
-        let not_sound = |what| HomeError::NotTheSame(what);
-        let stream = cut.views.vault().ok_or(not_sound("it has no vault event"))?;
-        let entry = cut.views.thing(stream).ok_or(not_sound("it has no vault event"))?;
         let hex = |bytes: &[u8]| base16ct::lower::encode_string(bytes);
         let restored = Event::Restored {
             from: cut.old_epoch,
@@ -154,25 +154,42 @@ impl Home {
             dropped_to: cut.old_head,
         };
         let mut keys = cut.shredded_since.chunks(SHREDDED_AT_ONCE);
-        let write = |event, keys: &[KeyId]| {
-            let mut write = Write::observation(stream, AnyEvent::Vault(event));
-            write.shreds = keys.to_vec();
-            write
-        };
-        let mut plan = Plan::of(write(restored, keys.next().unwrap_or_default()));
+        let mut events = vec![(restored, keys.next().unwrap_or_default().to_vec())];
         for keys in keys {
-            plan.writes.push(write(Event::Shredded { secrets: Vec::new(), reason: "shredded before the restore".into() }, keys));
+            events.push((Event::Shredded { secrets: Vec::new(), reason: "shredded before the restore".into() }, keys.to_vec()));
         }
-        plan.causation = cut.views.position();
+        self.first_group(&cut.views, cut.old_head, "restore", events, keyring, epoch)
+    }
+
+    /// The first group of an epoch, each event with the keys that it shreds. It stands past the old end, so that no position names two events, and
+    /// its causation is the position before the gap.
+    pub(super) fn first_group(
+        &self,
+        views: &Views,
+        old_end: Position,
+        rule: &str,
+        events: Vec<(Event, Vec<KeyId>)>,
+        keyring: Arc<SqliteKeyring>,
+        epoch: Epoch,
+    ) -> Result<Vec<Record>, HomeError> {
+        let not_sound = |what| HomeError::NotTheSame(what);
+        let stream = views.vault().ok_or(not_sound("it has no vault event"))?;
+        let entry = views.thing(stream).ok_or(not_sound("it has no vault event"))?;
+        let mut plan = events.into_iter().fold(Plan::nothing(), |plan, (event, keys)| {
+            let mut write = Write::observation(stream, AnyEvent::Vault(event));
+            write.shreds = keys;
+            plan.and(Plan::of(write))
+        });
+        plan.causation = views.position();
         let sealer = Sealer::new(keyring, Arc::clone(&self.random), epoch).map_err(VaultError::from)?;
-        let meta = Meta { rule: Some("restore".into()), ..Meta::default() };
+        let meta = Meta { rule: Some(rule.to_owned()), ..Meta::default() };
         let author = Author { tenant: TenantId::SYSTEM, actor: StreamId::default(), meta: &meta, command: None };
         let group = sealer.seal(plan, &author, |_| Some(entry.facts_key), &mut Vec::new()).map_err(VaultError::from)?;
-        let recorded_at = self.clock.now().max(cut.views.recorded_at());
+        let recorded_at = self.clock.now().max(views.recorded_at());
         let mut previous = entry.last;
         let mut records = Vec::with_capacity(group.drafts.len());
         for (draft, place) in group.drafts.iter().zip(1_u64..) {
-            let position = Position(cut.old_head.0 + place);
+            let position = Position(old_end.0 + place);
             let version = Version(entry.version.0 + place);
             let seat = Seat { position, previous, recorded_at, version, content_version: entry.content_version };
             records.push(draft.seat(seat).map_err(|_| not_sound("its first event does not fit a record"))?);
@@ -201,7 +218,12 @@ impl Home {
     }
 }
 
-async fn fold(log: &dyn EventLog, keyring: Arc<SqliteKeyring>, until: Position, progress: crate::views::Progress<'_>) -> Result<(Views, Frontier), HomeError> {
+pub(super) async fn fold(
+    log: &dyn EventLog,
+    keyring: Arc<SqliteKeyring>,
+    until: Position,
+    progress: crate::views::Progress<'_>,
+) -> Result<(Views, Frontier), HomeError> {
     let (mut views, mut tree) = (Views::default(), Frontier::default());
     catch_up(&mut views, &mut tree, log, &Opener::new(keyring), until, progress).await?;
     Ok((views, tree))
@@ -247,6 +269,6 @@ async fn copy(from: &dyn EventLog, into: &SqliteLog, until: Position, progress: 
     }
 }
 
-async fn append(log: &SqliteLog, head: Position, block: Vec<Record>) -> Result<(), HomeError> {
+pub(super) async fn append(log: &dyn EventLog, head: Position, block: Vec<Record>) -> Result<(), HomeError> {
     log.append(head, block.into()).await.map_err(|error: AppendError| HomeError::Log(LogError::Engine(error.to_string())))
 }

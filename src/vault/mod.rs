@@ -21,6 +21,7 @@ mod links;
 pub mod plans;
 mod prove;
 mod query;
+mod repaired;
 mod reveal;
 mod rotate;
 mod sealer;

@@ -154,6 +154,7 @@ impl Vault {
     /// Why the vault takes no commands, as far as the latest one tells; `None` when it does.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.views.failure().or_else(|| self.lost()).or_else(|| self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let refusing = || self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.views.failure().or_else(|| self.lost()).or_else(|| self.log.trouble()).or_else(refusing)
     }
 }

@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 use crate::all_kinds_life::{Answer, CLIENTS, Life, OWN_APPLICATIONS, Things, hash, serve_home, text};
 use crate::all_kinds_steps::{end, live};
 
-/// What no command leads to: what takes 48 hours, what only a restore writes and what follows it; and the others would need access or refresh tokens that the kind does not have.
-const ELSEWHERE: [(&str, &str); 7] = [
+/// What no command leads to: what takes 48 hours, what only a restore or damage to the files writes and what follows it; and the others would need access or refresh tokens that the kind does not have.
+const ELSEWHERE: [(&str, &str); 9] = [
     ("connection", "dropped"),
     ("vault", "restored"),
     ("vault", "resumed"),
+    ("vault", "repaired"),
+    ("vault", "loss_accepted"),
     ("api_key", "token_revoked"),
     ("api_key", "tokens_revoked"),
     ("application", "tokens_revoked"),

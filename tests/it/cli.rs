@@ -32,8 +32,9 @@ fn init_makes_a_vault_once_and_replay_reads_it_beside_anybody() {
     let (vault, token) = (begun["vault_id"].as_str().unwrap(), begun["owner_token"].as_str().unwrap());
     assert!(token.starts_with("klkey_"));
     assert_eq!(begun["root_key_file"], config.join(format!("keyledger/{vault}.key")).to_str().unwrap());
-    for entry in std::fs::read_dir(data).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+    let entries = [data.to_owned(), format!("{data}/segments")].into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        let bytes = std::fs::read(path).unwrap();
         let secret = token.split('_').nth(2).unwrap().as_bytes();
         assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the token is kept nowhere");
     }

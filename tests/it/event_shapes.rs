@@ -123,6 +123,15 @@ fn others() -> Vec<AnyEvent> {
         vault::Event::Resumed.into(),
         vault::Event::RootRotated { root: "0123456789abcdef".into(), wraps: 3 }.into(),
         vault::Event::TenantKeyRotated { tenant, from: 1, to: 2, batches: 4 }.into(),
+        vault::Event::Repaired {
+            copy: "log.db".into(),
+            from: Position(40),
+            through: Position(90),
+            cause: "it ended at position 39, before the segments did".into(),
+            aside: Some("log.db.damaged-1".into()),
+        }
+        .into(),
+        vault::Event::LossAccepted { from, position: Position(90), root: "ab".repeat(32), lost_to: Position(97), cause: "a checkpoint".into() }.into(),
     ];
     let metadata = Some(Json::from(&json!({"account": 1})));
     let consumers = vec![
@@ -180,7 +189,9 @@ pub fn examples() -> Vec<AnyEvent> {
                 | vault::Event::Restored { .. }
                 | vault::Event::Resumed
                 | vault::Event::RootRotated { .. }
-                | vault::Event::TenantKeyRotated { .. },
+                | vault::Event::TenantKeyRotated { .. }
+                | vault::Event::Repaired { .. }
+                | vault::Event::LossAccepted { .. },
             ) => {}
             other => assert!(crate::event_shapes_issued::is_known(other)),
         }

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use keyledger::kernel::*;
-use keyledger::log::{EventLog, Index, Options, Sequencer, SqliteLog, Synchronous};
+use keyledger::log::{EventLog, Index, Options, SegmentLog, Sequencer, SqliteLog, Synchronous, copies};
 use powerloss::{Image, Recorder};
 
+use crate::damage::{Chance, scratch};
 use crate::fixed_clock::FixedClock;
-use crate::log_bench::{START, Seen, Wanted, change, submission};
+use crate::log_bench::{START, Seen, VAULT, Wanted, change, doubled, signer, submission};
 
 const IMAGES: usize = 5_000;
 const WRITES: u64 = 300;
+
+/// Cuts over both copies.
+const DOUBLED: usize = 400;
 
 /// Runs writes of one to three records, each marked when it is acknowledged, over a recording disk.
 async fn record(vfs: &'static str, synchronous: Synchronous) -> Recorder {
@@ -63,4 +67,42 @@ async fn promise_8_the_test_sees_a_disk_that_is_not_synced() {
         missing += lost(&image).await;
     }
     assert!(missing > 0, "commits that are not synced must show as lost");
+}
+
+/// What the recording disk does not see are the segments: their own cuts are made here. Of a file that grows by synced frames, a cut leaves all
+/// that was acknowledged, and of what was written after that any part.
+#[tokio::test]
+async fn promise_8_holds_over_both_copies() {
+    let recorder = record("powerloss-doubled", Synchronous::Full).await;
+    let trace = recorder.trace();
+    // The same blocks as segments, with the length of the file after each.
+    let (kept, whole) = (scratch(), scratch());
+    trace.crash_image(trace.ops().len(), 0).write_to(whole.path()).unwrap();
+    let records = SqliteLog::open(&whole.path().join("log.db"), Options::default()).unwrap().read(Position::ZERO, 10_000).await.unwrap();
+    let (log, mut lengths) = (doubled(kept.path()).unwrap(), vec![(0, 0)]);
+    for group in records.chunk_by(|one, next| next.header().group.index > one.header().group.index) {
+        log.append(Position(lengths.last().unwrap().0), group.into()).await.unwrap();
+        let file = crate::segments::segment_files(kept.path()).remove(0);
+        lengths.push((group.last().unwrap().header().position.0, std::fs::metadata(file).unwrap().len()));
+    }
+    let file = crate::segments::segment_files(kept.path()).remove(0);
+    let (bytes, mut chance) = (std::fs::read(&file).unwrap(), Chance(14));
+    for image in trace.images(DOUBLED, 15) {
+        let folder = scratch();
+        image.write_to(folder.path()).unwrap();
+        std::fs::create_dir(folder.path().join("segments")).unwrap();
+        let at = lengths.iter().position(|(position, _)| *position >= image.acknowledged).unwrap();
+        let (least, most) = (lengths[at].1, lengths[(at + 1).min(lengths.len() - 1)].1);
+        let cut = least + chance.next() % (most - least + 1);
+        if cut > 0 {
+            std::fs::write(folder.path().join("segments").join(file.file_name().unwrap()), &bytes[..usize::try_from(cut).unwrap()]).unwrap();
+        }
+        let told = format!("cut at {} with seed {}, segments at {cut}", image.at, image.seed);
+        let (log, _) = copies::open(folder.path(), VAULT, &signer(), &[]).unwrap_or_else(|error| panic!("{told}: {error}"));
+        let found = log.read(Position::ZERO, 10_000).await.unwrap();
+        assert!(found.len() as u64 >= image.acknowledged && records.starts_with(&found), "{told}");
+        assert!(found.last().is_none_or(|last| last.header().group.ends()), "{told}");
+        let segments = SegmentLog::open(&folder.path().join("segments")).unwrap();
+        assert!(segments.records().map(Result::unwrap).eq(found), "{told}");
+    }
 }

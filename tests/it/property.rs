@@ -98,11 +98,8 @@ pub async fn begin() -> Begun {
 impl Case {
     async fn start(begun: &Begun, client: reqwest::Client) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
         std::fs::copy(begun.folder.path().join("root.key"), folder.path().join("root.key")).unwrap();
-        for file in std::fs::read_dir(begun.folder.path().join("data")).unwrap().map(Result::unwrap) {
-            std::fs::copy(file.path(), folder.path().join("data").join(file.file_name())).unwrap();
-        }
+        crate::segments::copy(&begun.folder.path().join("data"), &folder.path().join("data"));
         let (home, clock) = home(folder.path(), 301);
         let mut case = Self {
             model: Model::new("app", &begun.token, START),

@@ -165,10 +165,14 @@ async fn what_cannot_be_restored_is_refused_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(old.path("new")).unwrap().count(), 1);
     assert!(old.restore("old", Until::Position(whole), "empty", 3).await.is_ok());
     assert!(names(old.folder.path()).iter().all(|name| !name.contains("partial")), "{:?}", names(old.folder.path()));
-    // A record of the old log is damaged: nothing is made.
+    // A record of the old log is damaged in both copies: nothing is made.
     let damaged = rusqlite::Connection::open(old.path("old").join("log.db")).unwrap();
     damaged.execute_batch("DROP TRIGGER log_no_update; UPDATE log SET record = zeroblob(length(record)) WHERE position = 50").unwrap();
     drop(damaged);
+    assert!(old.restore("old", Until::Position(whole), "from-segments", 3).await.is_ok(), "the other copy has it");
+    let segment = crate::segments::segment_files(&old.path("old")).remove(0);
+    let half = std::fs::metadata(&segment).unwrap().len() / 4;
+    std::fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len(half).unwrap();
     assert!(old.restore("old", Until::Position(whole), "from-damage", 3).await.is_err());
     assert!(!old.path("from-damage").exists());
 }
@@ -236,7 +240,7 @@ fn a_vault_is_made_in_any_empty_directory_however_it_is_named() {
         let output = keyledger(folder.path(), &to).output().unwrap();
         assert!(output.status.success(), "{data}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    assert!(folder.path().join("real/log.db").exists() && names(&folder.path().join("real")).len() == 3, "{:?}", names(&folder.path().join("real")));
+    assert!(folder.path().join("real/log.db").exists() && names(&folder.path().join("real")).len() == 4, "{:?}", names(&folder.path().join("real")));
     let mut here = keyledger(folder.path(), &["restore", "--from", "../there", "--to", "100", "--into", "."]);
     assert!(here.current_dir(folder.path().join("cwd")).output().unwrap().status.success());
     assert!(folder.path().join("cwd/log.db").exists());
@@ -252,5 +256,5 @@ fn a_vault_is_made_in_any_empty_directory_however_it_is_named() {
     std::fs::write(left.join("keyring.db"), "half").unwrap();
     let again = keyledger(folder.path(), &["restore", "--from", "there", "--to", "100", "--into", "left"]).output().unwrap();
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-    assert_eq!(names(&left).len(), 3);
+    assert_eq!(names(&left).len(), 4);
 }

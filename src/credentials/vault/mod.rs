@@ -55,6 +55,32 @@ pub enum Event {
         /// How many batches of data keys it wraps.
         batches: u64,
     },
+    /// A copy of the log was damaged or missing, and was made anew from the other one.
+    Repaired {
+        /// `log.db` or `segments`.
+        copy: String,
+        /// The first position that was made anew.
+        from: Position,
+        /// The last.
+        through: Position,
+        /// What was wrong.
+        cause: String,
+        /// Where the damaged one is kept; nothing when it was missing.
+        aside: Option<String>,
+    },
+    /// The end of the log was lost in both copies, and an operator accepted it: an epoch begins, past what was lost.
+    LossAccepted {
+        /// The epoch that lost its end.
+        from: Epoch,
+        /// The last position that is there.
+        position: Position,
+        /// Its Merkle root, in hex.
+        root: String,
+        /// The last position that is known to be lost.
+        lost_to: Position,
+        /// How it is known.
+        cause: String,
+    },
 }
 
 /// One secret box of the log.
@@ -77,6 +103,8 @@ impl Event {
             Self::Resumed => "resumed",
             Self::RootRotated { .. } => "root_rotated",
             Self::TenantKeyRotated { .. } => "tenant_key_rotated",
+            Self::Repaired { .. } => "repaired",
+            Self::LossAccepted { .. } => "loss_accepted",
         }
     }
 }
@@ -108,6 +136,7 @@ pub fn evolve(mut state: State, header: &Header, event: Event) -> State {
         Event::Resumed => state.held = false,
         Event::RootRotated { root, .. } => state.root = Some(root),
         Event::TenantKeyRotated { tenant, to, .. } => drop(state.rotated.insert(tenant, to)),
+        Event::Repaired { .. } | Event::LossAccepted { .. } => {}
     }
     state
 }

@@ -49,6 +49,11 @@ pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<im
     }
     match vault.failure() {
         None => Ok((NOW, Json(Ready { status: "ready", position: vault.views().position().0, warnings: vault.warnings() }))),
-        Some(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "no commands are taken; the log of the process says why")),
+        Some(_) if vault.log().trouble().is_some() => Err(not_ready("the log has one copy that can be written; no commands are taken until there are two")),
+        Some(_) => Err(not_ready("no commands are taken; the log of the process says why")),
     }
+}
+
+fn not_ready(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
 }
