@@ -13,6 +13,7 @@ use crate::log::copies::{self, Depth, LOG, Need, Side, Survey};
 use crate::log::segment::FOLDER;
 use crate::log::{Checkpoint, DoubledLog, EventLog, Fallback, LogError, Options, Repair, SegmentLog, Signer, SqliteLog};
 use crate::seal::checkpoint;
+use crate::seal::merkle::Frontier;
 
 /// The newest checkpoint of the log, a signed note, in a data directory.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -82,8 +83,8 @@ pub(super) fn newest(data: &Path, keyring: &dyn Keyring) -> Result<Vec<Checkpoin
 }
 
 impl Home {
-    /// Opens the log over both copies, mended; refuses where they have forked or lost something.
-    pub(super) fn open_log(&self, keyring: &SqliteKeyring, depth: Depth) -> Result<(DoubledLog, Vec<Repair>), HomeError> {
+    /// Opens the log over both copies, mended, and gives its hash tree; refuses where they have forked or lost something.
+    pub(super) fn open_log(&self, keyring: &SqliteKeyring, depth: Depth) -> Result<(DoubledLog, Frontier, Vec<Repair>), HomeError> {
         let (vault, signer) = (keyring.vault(), signer(keyring)?);
         self.acceptance_is_whole()?;
         // What a checkpoint elsewhere tells is compared when the vault has started: a shorter log is served for reading.
@@ -98,7 +99,7 @@ impl Home {
         for repair in &repairs {
             tracing::warn!(%repair, "a copy of the log was repaired");
         }
-        Ok((DoubledLog::open(&self.folder, vault, signer)?, repairs))
+        Ok((DoubledLog::open(&self.folder, vault, signer)?, survey.tree, repairs))
     }
 
     /// The log for reading: from the copy that goes further, and where it is damaged from the other.

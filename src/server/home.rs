@@ -15,7 +15,7 @@ use crate::kernel::{Clock, Position, Random, Secret, TenantId, VaultId};
 use crate::keyring::{KeyFile, Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::copies::{self, Depth, LOG};
 use crate::log::segment::FOLDER;
-use crate::log::{DoubledLog, EventLog, LogError};
+use crate::log::{DoubledLog, EventLog, LogError, Repair};
 use crate::seal::Key;
 use crate::vault::{Genesis, Vault, VaultError, begin};
 use crate::views::{CatchUpError, Snapshot, SnapshotError};
@@ -60,8 +60,8 @@ pub enum HomeError {
     /// A position that the log does not have.
     #[error("the log ends at position {0}")]
     PastTheEnd(Position),
-    /// A restore that came out otherwise than the history says.
-    #[error("the restored vault is not what the log says: {0}; nothing was made")]
+    /// A restore or a start that came out otherwise than the history says.
+    #[error("the vault is not what the log says: {0}; nothing was made")]
     NotTheSame(&'static str),
     /// The copies of the log have forked, or both lack something.
     #[error("{refusal}; nothing was changed. `keyledger doctor --data {folder}` explains", folder = folder.display())]
@@ -167,32 +167,17 @@ impl Home {
         self.start_after(Depth::Tail).await
     }
 
-    /// As [`Home::start`], with so much of the log compared first.
+    /// As [`Home::start`], with so much of the log compared first. What is folded is compared in any case: by its hash tree, which must be that of
+    /// the segments. Where it is another, or cannot be folded, all of both copies is compared, and mended.
     pub async fn start_after(&self, depth: Depth) -> Result<(Vault, File), HomeError> {
-        let lock = self.lock()?;
-        let keyring = self.keyring()?;
-        // Without a snapshot all of it is folded: then all of it is compared.
-        let depth = if self.snapshot().exists() { depth } else { Depth::Whole };
-        let (mut log, mut repairs) = self.open_log(&keyring, depth)?;
-        let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
-        let mut read = Snapshot::read(&self.snapshot(), &log, keyring.vault(), &key).await;
-        if depth == Depth::Tail && read.is_err() {
-            drop(log);
-            let (opened, further) = self.open_log(&keyring, Depth::Whole)?;
-            log = opened;
-            repairs.extend(further);
-            read = Snapshot::read(&self.snapshot(), &log, keyring.vault(), &key).await;
-        }
-        let snapshot = match read {
-            Ok(snapshot) => snapshot,
-            Err(SnapshotError::Absent) => Snapshot::default(),
-            Err(error) => {
-                tracing::warn!(%error, "the snapshot is not used; the log is folded from its first event");
-                Snapshot::default()
+        let (lock, mut repairs) = (self.lock()?, Vec::new());
+        let vault = match self.started(depth, &mut repairs).await {
+            Err(error @ (HomeError::Vault(_) | HomeError::Log(_) | HomeError::NotTheSame(_))) if depth == Depth::Tail => {
+                tracing::warn!(%error, "the log is compared from its first record on");
+                self.started(Depth::Whole, &mut repairs).await?
             }
+            started => started?,
         };
-        keyring.begin_epoch(last_epoch(&log).await?);
-        let vault = Vault::start(Arc::new(log), Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
         self.compare(&vault).await?;
         if vault.lost().is_some() {
             return Ok((vault, lock));
@@ -222,6 +207,29 @@ impl Home {
             vault.refuse_writes(lost.join("; "));
         }
         Ok(())
+    }
+
+    /// One try: the vault over what the comparison of the copies gave.
+    async fn started(&self, depth: Depth, repairs: &mut Vec<Repair>) -> Result<Vault, HomeError> {
+        let keyring = self.keyring()?;
+        let (log, tree, mended) = self.open_log(&keyring, depth)?;
+        repairs.extend(mended);
+        keyring.begin_epoch(last_epoch(&log).await?);
+        let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
+        let snapshot = match Snapshot::read(&self.snapshot(), &log, keyring.vault(), &key).await {
+            Ok(snapshot) => snapshot,
+            Err(SnapshotError::Absent) => Snapshot::default(),
+            Err(error) => {
+                tracing::warn!(%error, "the snapshot is not used; the log is folded from its first event");
+                Snapshot::default()
+            }
+        };
+        let vault = Vault::start(Arc::new(log), Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
+        if vault.snapshot().await.is_some_and(|now| *now.index.tree() == tree) {
+            return Ok(vault);
+        }
+        vault.shutdown().await;
+        Err(HomeError::NotTheSame("the hash tree of what was folded is not that of the segments"))
     }
 
     /// Opens the keyring to serve. Which epoch it mints for is said when the log is open.

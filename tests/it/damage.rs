@@ -316,7 +316,13 @@ async fn a_start_over_damage_repairs_and_says_so() {
         let what = format!("start {number}: {name}: {}", harm(files.get_mut(&name).unwrap(), &mut chance));
         write_all(&data, &files);
         let home = Home::new(data.clone(), Some(dead.folder.path().join("root.key")), dead.clock.clone(), Arc::new(FixedRandom::new(100 + number as u64)));
-        let (vault, lock) = home.start_after(Depth::Whole).await.unwrap_or_else(|error: HomeError| panic!("{what}: {error}"));
+        // With its snapshot a start folds the tail only, and is asked to compare all; without it all is folded, and must be what the segments hold.
+        let whole = number % 2 == 0;
+        if !whole && name != "views.snapshot" {
+            fs::remove_file(home.snapshot()).unwrap();
+        }
+        let started = if whole { home.start_after(Depth::Whole).await } else { home.start().await };
+        let (vault, lock) = started.unwrap_or_else(|error: HomeError| panic!("{what}: {error}"));
         let records = vault.log().read(Position::ZERO, usize::MAX >> 1).await.unwrap();
         let mut tree = keyledger::seal::merkle::Frontier::default();
         records.iter().filter(|record| record.header().position <= dead.head).for_each(|record| tree.push(record.leaf()));
@@ -325,7 +331,7 @@ async fn a_start_over_damage_repairs_and_says_so() {
         told += records.iter().filter(|record| record.header().event_type == "repaired").count();
         vault.shutdown().await;
         drop((vault, lock));
-        assert!(copies::survey(&data, dead.vault, Depth::Whole, &[]).is_whole(), "{what}");
+        assert!(!whole || copies::survey(&data, dead.vault, Depth::Whole, &[]).is_whole(), "{what}");
     }
     assert!(told > STARTS / 4, "{told}");
 }
