@@ -131,6 +131,7 @@ mod vault_past;
 mod vault_reveal;
 mod vault_thing;
 mod views_fold;
+mod walkthrough;
 mod web_json;
 mod webhook_bench;
 mod webhook_delivery;

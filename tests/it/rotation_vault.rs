@@ -44,7 +44,7 @@ impl Scene {
 
     async fn events(&self, event_type: &str) -> Vec<serde_json::Value> {
         let filter =
-            Filter { kind: Some("vault".into()), event_type: Some(event_type.into()), to: Position(u64::MAX), oldest_first: true, ..Filter::default() };
+            Filter { kinds: vec!["vault".into()], event_types: vec![event_type.into()], to: Position(u64::MAX), oldest_first: true, ..Filter::default() };
         let page = self.vault.events(&self.owner, &filter, 100).await.unwrap();
         page.events.into_iter().map(|shown| shown.facts[event_type].clone()).collect()
     }
