@@ -1,5 +1,7 @@
 //! The command line: one file per verb; the verbs that ask a running server are rows in `remote/`.
 
+mod backup;
+mod backups;
 mod completions;
 mod doctor;
 mod further;
@@ -40,6 +42,8 @@ enum Verb {
     Restore(restore::Restore),
     /// Compare the two copies of the log, and say what is wrong, what a start would do, and what to do next. A server may run beside it.
     Doctor(doctor::Doctor),
+    /// Make backups, list them, and rehearse a restore from one.
+    Backup(backup::Backup),
     /// Print the OpenAPI document of all routes.
     Openapi(openapi::Openapi),
     /// Print what a shell needs to complete this command line.
@@ -101,6 +105,7 @@ impl Cli {
             Verb::Replay(replay) => replay.run().await,
             Verb::Restore(restore) => restore.run().await,
             Verb::Doctor(doctor) => doctor.run().await,
+            Verb::Backup(backup) => backup.run().await,
             Verb::Openapi(openapi) => openapi.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Undo(undo) => undo.run().await,

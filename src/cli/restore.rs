@@ -2,21 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Args, CommandFactory};
 use serde_json::json;
 
-use super::{Output, print};
+use super::backup::shown;
+use super::{Cli, Output, print};
 use crate::kernel::{Moment, Position};
-use crate::server::{Home, Step, Until};
+use crate::server::backup::MANIFEST;
+use crate::server::{Home, Until};
 
 #[derive(Args)]
 pub(super) struct Restore {
-    /// The data directory to restore from; it is only read, and a server may run on it.
+    /// The data directory or the backup to restore from; it is only read, and a server may run on it.
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
-    /// Through this position; a position inside a group rounds down to the group before.
-    #[arg(long, value_name = "POSITION", conflicts_with = "at", required_unless_present = "at")]
+    /// Through this position; a position inside a group rounds down to the group before. A backup is restored to its end without it.
+    #[arg(long, value_name = "POSITION", conflicts_with = "at")]
     to: Option<u64>,
     /// Through the last event recorded before this instant, such as 2026-05-04T14:05:00Z.
     #[arg(long, value_name = "INSTANT")]
@@ -37,24 +38,15 @@ impl Restore {
         let until = match (self.to, self.at) {
             (Some(to), _) => Until::Position(Position(to)),
             (None, Some(at)) => Until::Instant(at),
-            (None, None) => anyhow::bail!("say how far: --to POSITION or --at INSTANT"),
+            (None, None) if self.from.join(MANIFEST).exists() => Until::End,
+            (None, None) => {
+                let error = "say how far, with --to POSITION or --at INSTANT: only a backup is restored to its end without being told";
+                Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, error).exit()
+            }
         };
         super::show_warnings();
         let home = Home::new(self.from, self.root_key_file, super::clock(), super::random());
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg:8} {bar:40} {pos}/{len} events  {per_sec}")?);
-        let show = |step: Step, at: Position, end: Position| {
-            let word = match step {
-                Step::Folding => "folding",
-                Step::Copying => "copying",
-                Step::Checking => "checking",
-            };
-            if bar.message() != word {
-                bar.reset();
-                bar.set_message(word);
-            }
-            bar.set_length(end.0);
-            bar.set_position(at.0);
-        };
+        let (bar, show) = shown()?;
         let done = home.restore(until, &self.into, &show).await?;
         bar.finish_and_clear();
         let fields = [

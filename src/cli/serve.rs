@@ -66,6 +66,8 @@ pub(super) struct Serve {
     /// Send signed checkpoints of the log to this URL, as the body of a POST, each second while the log grows.
     #[arg(long, env = "KEYLEDGER_ANCHOR_URL", value_name = "URL")]
     anchor_url: Option<String>,
+    #[command(flatten)]
+    backups: super::backups::BackupArgs,
 }
 
 /// Scheme, host and port, without a slash at the end.
@@ -87,7 +89,7 @@ impl Serve {
         let scheme = if listening.tls.is_some() { "https" } else { "http" };
         let anchors = self.anchor_file.as_deref().map(|file| AnchorFile::open(file, &self.data.data)).transpose()?;
         let post = self.anchor_url.clone().map(|url| anyhow::Ok(Post::new(self.egress(ANCHOR_LIMITS)?, url)?)).transpose().context("--anchor-url")?;
-        let home = self.data.home().anchored(anchors.clone());
+        let home = Arc::new(self.data.home().anchored(anchors.clone()));
         let bind = async || TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen));
         let ((vault, _lock), listener) = if home.exists() {
             // First the vault: that another process serves it says more than that the address is taken.
@@ -132,12 +134,16 @@ impl Serve {
         });
         let (rotating, root) = (Arc::clone(&vault), Arc::clone(&settings) as crate::vault::Root);
         tokio::spawn(async move { rotating.resume_rotations(&root).await });
+        let backups = self.backups.schedule(&home, &vault)?.map(|backups| tokio::spawn(backups.run(stopped.clone())));
         let refresher = tokio::spawn(Refresher::new(Arc::clone(&vault), Arc::clone(&exchanges)).run(stopped.clone()));
         let delivery = tokio::spawn(Arc::clone(&webhooks).run(stopped.clone()));
         serve(listener, router(&Front { vault: Arc::clone(&vault), exchanges: Arc::clone(&exchanges), webhooks, settings }), listening, stopped).await;
         // In this order: nothing new begins, a result that still comes is recorded, and the last snapshot holds it.
         refresher.await?;
         delivery.await?;
+        if let Some(backups) = backups {
+            backups.await?;
+        }
         tracing::info!("ending: requests under way are answered, exchanges under way are recorded");
         if tokio::time::timeout(SETTLE, exchanges.settle()).await.is_err() {
             tracing::warn!("an exchange could not be recorded; the next start says that its outcome is unknown");

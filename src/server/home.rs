@@ -74,6 +74,14 @@ pub enum HomeError {
     /// There is no loss to accept.
     #[error("nothing that could be accepted is lost: {0}")]
     NoLoss(String),
+    /// A backup that is not what it says, or that cannot be made.
+    #[error("{path}: {problem}")]
+    Backup {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// There is nothing to restore.
     #[error("the vault had not begun by then: its first whole state is at position {0}")]
     BeforeTheBeginning(Position),
@@ -129,6 +137,12 @@ impl Home {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The same root key, clock and randomness for another directory.
+    #[must_use]
+    pub fn of(&self, folder: PathBuf) -> Self {
+        Self { folder, root_key_file: self.root_key_file.clone(), clock: Arc::clone(&self.clock), random: Arc::clone(&self.random), anchors: None }
     }
 
     /// Whether a vault lies there.

@@ -1,6 +1,7 @@
 //! Composition: opens what lies in a data directory, and starts what runs on it.
 
 pub mod anchor;
+pub mod backup;
 mod copies;
 mod home;
 mod http;

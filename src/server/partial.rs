@@ -107,11 +107,12 @@ fn resolved(target: &Path) -> std::io::Result<(PathBuf, bool)> {
 }
 
 /// Removes what killed processes left for the same target: nobody holds its lock any more. Whether there was any.
-fn sweep(folder: &Path, prefix: &str) -> bool {
+pub(super) fn sweep(folder: &Path, prefix: &str) -> bool {
     let mut swept = false;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let ours = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".partial")).is_some_and(|id| id.len() == 16);
+        let whole = name.strip_suffix(".partial").and_then(|rest| rest.rsplit_once('.'));
+        let ours = whole.is_some_and(|(named, id)| id.len() == 16 && format!("{named}.").starts_with(prefix));
         let abandoned = || File::open(entry.path().join("lock")).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok());
         if ours && abandoned() {
             drop(fs::remove_dir_all(entry.path()));

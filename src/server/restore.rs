@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::backup::{self, Sound};
 use super::copies::signer;
 use super::home::{Home, HomeError, Reading, last_epoch};
 use super::partial::Partial;
@@ -29,6 +30,8 @@ pub enum Until {
     Position(Position),
     /// Through the last event recorded strictly before this instant.
     Instant(Moment),
+    /// All of it.
+    End,
 }
 
 /// What a restore is about; each is told with how far it is, from 0 to the last position.
@@ -79,16 +82,36 @@ struct Cut {
 
 impl Home {
     /// Makes a vault in `into` that holds exactly the state of a moment, and compares it before it is placed. Nothing stands in `into`
-    /// before it is whole. The old vault is only read; a server may run on it.
+    /// before it is whole. What is restored from, a data directory or a backup, is only read; a server may run on it.
     pub async fn restore(&self, until: Until, into: &Path, progress: Progress<'_>) -> Result<Restored, HomeError> {
-        let source = self.read()?;
+        if !self.exists() && !backup::is_one(&self.folder) {
+            return Err(HomeError::Absent(self.folder.clone()));
+        }
         let partial = Partial::begin(into, &*self.random)?;
+        let restored = self.restore_within(&partial, until, progress).await?;
+        partial.place()?;
+        Ok(restored)
+    }
+
+    /// As [`Home::restore`], into a directory that the caller places, or not.
+    pub(super) async fn restore_within(&self, partial: &Partial, until: Until, progress: Progress<'_>) -> Result<Restored, HomeError> {
+        let (source, manifest) = if backup::is_one(&self.folder) {
+            let Sound { manifest, source } = self.sound(partial.path())?;
+            (source, Some(manifest))
+        } else {
+            (self.read()?, None)
+        };
         let cut = self.cut(&source, until, progress).await?;
+        if let Some(manifest) = &manifest {
+            manifest.agrees(&cut.state, &self.folder)?;
+        }
         let at = cut.views.position();
         let log = SqliteLog::open(&partial.path().join(LOG), Options::default())?;
         copy(&*source.log, &log, at, progress).await?;
-        // After the log: a slot is used only when its batch is in the keyring, so that this copy holds every key that the log needs.
-        source.keyring.copy_to(partial.path())?;
+        if manifest.is_none() {
+            // After the log: a slot is used only when its batch is in the keyring, so that this copy holds every key that the log needs.
+            source.keyring.copy_to(partial.path())?;
+        }
         let root = self.key_file(source.keyring.vault())?;
         let number = cut.old_epoch.number + 1;
         let (keyring, _) = SqliteKeyring::open(partial.path(), &root as &dyn RootKeyProvider, Mode::Serve, number, Arc::clone(&self.random))?;
@@ -102,7 +125,6 @@ impl Home {
         // A history of its own: its segments speak of it from its first record on.
         copies::write_segments(partial.path(), keyring.vault(), &signer(&keyring)?)?;
         let begins_at = cut.old_head.next();
-        partial.place()?;
         Ok(Restored {
             position: at,
             recorded_at: cut.views.recorded_at(),
@@ -122,6 +144,7 @@ impl Home {
             Until::Position(position) if position > head => return Err(HomeError::PastTheEnd(head)),
             Until::Position(position) => position,
             Until::Instant(instant) => source.log.seek(instant).await?,
+            Until::End => head,
         };
         let (views, tree) = fold(&*source.log, source.keyring.clone(), until, &|at| progress(Step::Folding, at, until)).await?;
         if views.vault().is_none() {
@@ -229,7 +252,7 @@ pub(super) async fn fold(
     Ok((views, tree))
 }
 
-fn state_hash(views: &Views, keyring: &dyn Keyring) -> Result<StateHash, HomeError> {
+pub(super) fn state_hash(views: &Views, keyring: &dyn Keyring) -> Result<StateHash, HomeError> {
     let key = keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key;
     Ok(views.state_hash(&key).map_err(VaultError::from)?)
 }

@@ -4,6 +4,7 @@ pub mod access;
 mod attempts;
 mod audit;
 mod authenticate;
+mod backups;
 mod calls;
 mod catalog;
 pub mod compensation;
@@ -139,6 +140,7 @@ pub struct Vault {
     calls: calls::Noted,
     attempts: attempts::Attempts,
     rotations: rotate::Rotations,
+    backups: backups::Standing,
     reads: query::Reads,
     /// The turn of a command that others were faster than, time and again.
     contended: tokio::sync::Mutex<()>,
@@ -186,6 +188,7 @@ impl Vault {
             calls: calls::Noted::default(),
             attempts: attempts::Attempts::default(),
             rotations: rotate::Rotations::default(),
+            backups: backups::Standing::default(),
             log,
             keyring,
             clock,

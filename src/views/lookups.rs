@@ -269,6 +269,13 @@ impl Views {
         matches!(state, Some(AnyState::Vault(vault)) if vault.held)
     }
 
+    /// The last backup from which a restore was rehearsed.
+    #[must_use]
+    pub fn verified_backup(&self) -> Option<crate::credentials::vault::Verified> {
+        let state = self.vault.and_then(|id| self.thing(id)).map(|entry| &entry.state);
+        if let Some(AnyState::Vault(vault)) = state { vault.verified } else { None }
+    }
+
     /// Connections whose exchange has no result yet.
     pub fn flights(&self) -> impl Iterator<Item = (StreamId, Position)> {
         self.things.iter().filter_map(|(id, entry)| match &entry.state {

@@ -132,6 +132,7 @@ fn others() -> Vec<AnyEvent> {
         }
         .into(),
         vault::Event::LossAccepted { from, position: Position(90), root: "ab".repeat(32), lost_to: Position(97), cause: "a checkpoint".into() }.into(),
+        vault::Event::BackupVerified { position: Position(90), root: "ab".repeat(32), state: "cd".repeat(32), files: 5 }.into(),
     ];
     let metadata = Some(Json::from(&json!({"account": 1})));
     let consumers = vec![
@@ -191,7 +192,8 @@ pub fn examples() -> Vec<AnyEvent> {
                 | vault::Event::RootRotated { .. }
                 | vault::Event::TenantKeyRotated { .. }
                 | vault::Event::Repaired { .. }
-                | vault::Event::LossAccepted { .. },
+                | vault::Event::LossAccepted { .. }
+                | vault::Event::BackupVerified { .. },
             ) => {}
             other => assert!(crate::event_shapes_issued::is_known(other)),
         }

@@ -14,6 +14,8 @@ mod audit_export;
 mod audit_filters;
 mod audit_stream;
 mod authorize;
+mod backup_bench;
+mod backups;
 mod canary;
 mod canary_issued;
 mod canary_presented;

@@ -81,6 +81,17 @@ pub enum Event {
         /// How it is known.
         cause: String,
     },
+    /// A restore was rehearsed from a backup, and came out as the log says.
+    BackupVerified {
+        /// The last position of the backup.
+        position: Position,
+        /// Its Merkle root, in hex.
+        root: String,
+        /// Its state hash, in hex.
+        state: String,
+        /// How many files it has.
+        files: u64,
+    },
 }
 
 /// One secret box of the log.
@@ -105,6 +116,7 @@ impl Event {
             Self::TenantKeyRotated { .. } => "tenant_key_rotated",
             Self::Repaired { .. } => "repaired",
             Self::LossAccepted { .. } => "loss_accepted",
+            Self::BackupVerified { .. } => "backup_verified",
         }
     }
 }
@@ -124,6 +136,17 @@ pub struct State {
     pub root: Option<String>,
     /// The version that each tenant's key was rotated to.
     pub rotated: BTreeMap<TenantId, u32>,
+    /// The last backup from which a restore was rehearsed.
+    pub verified: Option<Verified>,
+}
+
+/// A backup that is known to be good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Its last position.
+    pub position: Position,
+    /// When the restore was rehearsed.
+    pub at: Moment,
 }
 
 /// The state after the event.
@@ -137,6 +160,7 @@ pub fn evolve(mut state: State, header: &Header, event: Event) -> State {
         Event::RootRotated { root, .. } => state.root = Some(root),
         Event::TenantKeyRotated { tenant, to, .. } => drop(state.rotated.insert(tenant, to)),
         Event::Repaired { .. } | Event::LossAccepted { .. } => {}
+        Event::BackupVerified { position, .. } => state.verified = Some(Verified { position, at: header.recorded_at }),
     }
     state
 }

@@ -20,6 +20,7 @@
 //! whole may differ (a CRC of 32 bits lets one in four thousand million pass, and two flips may undo each other). It finds damage, not forgery:
 //! that is what the signed checkpoint is for.
 
+mod archive;
 mod format;
 mod reader;
 mod scan;
@@ -28,6 +29,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use archive::{chain, last_checkpoint, write_rest};
 pub use format::{Bad, Entry, Footer, Header};
 pub use reader::SegmentLog;
 pub(super) use scan::{Found, Walk};

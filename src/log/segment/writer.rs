@@ -101,6 +101,12 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Syncs nothing but what it closes: for files that count only when all of them are there.
+    pub const fn synced_at_its_end(mut self) -> Self {
+        self.durable = false;
+        self
+    }
+
     /// The last position.
     pub const fn head(&self) -> Position {
         self.head

@@ -29,8 +29,9 @@ pub(super) struct Ready {
     status: &'static str,
     /// The last position.
     position: u64,
-    /// What is wrong although commands are taken.
+    /// What needs somebody's attention, although commands are taken: anchors that differ, backups that failed or that are old.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     warnings: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<im
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "read-only", format!("no commands are taken: {cause}")));
     }
     match vault.failure() {
-        None => Ok((NOW, Json(Ready { status: "ready", position: vault.views().position().0, warnings: vault.warnings() }))),
+        None => Ok((NOW, Json(Ready { status: "ready", position: vault.views().position().0, warnings: warnings(&vault) }))),
         Some(_) if vault.log().trouble().is_some() => Err(not_ready("the log has one copy that can be written; no commands are taken until there are two")),
         Some(_) => Err(not_ready("no commands are taken; the log of the process says why")),
     }
@@ -56,4 +57,8 @@ pub(super) async fn ready(State(Front { vault, .. }): State<Front>) -> Result<im
 
 fn not_ready(detail: &'static str) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", detail)
+}
+
+fn warnings(vault: &crate::vault::Vault) -> Vec<String> {
+    vault.warnings().into_iter().chain(vault.backup_warnings().into_iter().map(str::to_owned)).collect()
 }
