@@ -106,12 +106,7 @@ impl Serve {
         let exchanges = Arc::new(Exchanges::new(Arc::clone(&vault), egress, public_url));
         let held = Box::new(|views: &Views| views.is_held());
         let webhooks = Arc::new(Webhooks::new(Arc::clone(&vault), webhook_egress, super::random(), held));
-        match exchanges.sweep().await {
-            Ok(0) => {}
-            Ok(lost) => tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost"),
-            // Each is recorded before the next exchange of its connection.
-            Err(error) => tracing::warn!(%error, "exchanges that an earlier run did not end could not be recorded as lost"),
-        }
+        sweep(&exchanges).await;
         let recovering = Arc::clone(&vault);
         tokio::spawn(async move { go_on(&recovering).await });
         println!("listening on {scheme}://{address}");
@@ -153,6 +148,16 @@ impl Serve {
         checkpoints.await?;
         vault.shutdown().await;
         Ok(())
+    }
+}
+
+/// Exchanges that an earlier run did not end.
+async fn sweep(exchanges: &Exchanges) {
+    match exchanges.sweep().await {
+        Ok(0) => {}
+        Ok(lost) => tracing::warn!(lost, "exchanges that an earlier run did not end are recorded as lost"),
+        // Each is recorded before the next exchange of its connection.
+        Err(error) => tracing::warn!(%error, "exchanges that an earlier run did not end could not be recorded as lost"),
     }
 }
 

@@ -27,11 +27,12 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("user_application", "tokens_revoked"),
 ];
 /// Reads that are of the present only, and why.
-const PRESENT_ONLY: [(&str, &str); 9] = [
+const PRESENT_ONLY: [(&str, &str); 10] = [
     ("/proxy", "it passes a call on"),
     ("/v1/events/stream", "it tells what comes"),
     ("/v1/health/live", "it tells of the process"),
     ("/v1/health/ready", "it tells of the process"),
+    ("/v1/keys", "keys are as they are now"),
     ("/v1/me", "it tells what the token that is presented now proves"),
     ("/v1/proxy", "it passes a call on"),
     ("/vault/authorize/{service_id}/{application_id}", "it sends a user to a service"),

@@ -13,7 +13,7 @@ use crate::served::{Server, client, start, start_with};
 /// What a terminal shows without breaking a line.
 const WIDTH: usize = 100;
 /// Verbs that need no server.
-const LOCAL: [&str; 6] = ["serve", "init", "replay", "restore", "openapi", "completions"];
+const LOCAL: [&str; 8] = ["serve", "init", "replay", "restore", "backup", "doctor", "openapi", "completions"];
 pub const PASSWORD: &str = "canary: a long password";
 
 /// Somebody with a server, and the verbs that they used.

@@ -325,7 +325,9 @@ async fn a_start_over_damage_repairs_and_says_so() {
         let (vault, lock) = started.unwrap_or_else(|error: HomeError| panic!("{what}: {error}"));
         let records = vault.log().read(Position::ZERO, usize::MAX >> 1).await.unwrap();
         let mut tree = keyledger::seal::merkle::Frontier::default();
-        records.iter().filter(|record| record.header().position <= dead.head).for_each(|record| drop(tree.push(record.leaf())));
+        records.iter().filter(|record| record.header().position <= dead.head).for_each(|record| {
+            tree.push(record.leaf());
+        });
         assert_eq!(tree, dead.tree, "{what}");
         assert!(*vault.views_at(dead.head).await.unwrap().unwrap() == dead.snapshot.views, "{what}");
         told += records.iter().filter(|record| record.header().event_type == "repaired").count();

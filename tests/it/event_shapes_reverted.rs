@@ -21,10 +21,13 @@ fn header(position: u64) -> Header {
 /// Each kind's state after all of its examples that leave it there.
 pub fn richest(examples: Vec<AnyEvent>) -> BTreeMap<&'static str, AnyState> {
     let mut states: BTreeMap<&'static str, AnyState> = BTreeMap::new();
-    for (event, position) in examples.into_iter().zip(1..) {
+    let mut positions: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for event in examples {
         let kind = event.kind();
+        // Counted by kind: what is added to another kind moves nothing here.
+        let position = positions.entry(kind).and_modify(|position| *position += 1).or_insert(1);
         let before = states.get(kind).cloned().unwrap_or_default();
-        let after = before.clone().evolve(&header(position), event);
+        let after = before.clone().evolve(&header(*position), event);
         states.insert(kind, if after.is_live() { after } else { before });
     }
     states

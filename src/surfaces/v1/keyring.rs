@@ -141,7 +141,7 @@ const fn word(outcome: &Outcome) -> &'static str {
 /// Show the vault's own keys
 ///
 /// Versions, how much lies under each, and whether a rotation is under way; never a key. Needs `vault:operate`.
-#[utoipa::path(get, path = "/v1/keys", operation_id = "keyring_get", tag = "Keys of the vault", params(super::log::AsOfParams), responses((status = 200, body = Keys), Errors))]
+#[utoipa::path(get, path = "/v1/keys", operation_id = "keyring_get", tag = "Keys of the vault", responses((status = 200, body = Keys), Errors))]
 pub(super) async fn get(State(front): State<Front>, caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::VaultOperate)?;
     let params = caller.params(&[])?;

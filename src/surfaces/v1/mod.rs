@@ -120,13 +120,7 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(proofs::consistency))
         .routes(routes!(proofs::leaves))
         .routes(routes!(lineage::tokens))
-        .routes(routes!(time::history::history))
-        .routes(routes!(time::diff::diff))
-        .routes(routes!(time::undo::preview))
-        .routes(routes!(time::undo::apply))
-        .routes(routes!(time::recovery::preview))
-        .routes(routes!(time::recovery::list))
-        .routes(routes!(time::recovery::get))
+        .merge(time::routes())
 }
 
 /// The surface's part of the OpenAPI document.

@@ -9,7 +9,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::Front;
 use super::caller::Caller;
 use crate::credentials::content::Difference;
 use crate::kernel::{Moment, Position, Refusal, TenantId};
@@ -17,6 +20,18 @@ use crate::vault::VaultError;
 use crate::vault::compensation::{Applied, Planned, Step};
 use crate::views::Views;
 use crate::web::problem::Problem;
+
+/// The table of contents, but for what takes long.
+pub(super) fn routes() -> OpenApiRouter<Front> {
+    OpenApiRouter::new()
+        .routes(routes!(history::history))
+        .routes(routes!(diff::diff))
+        .routes(routes!(undo::preview))
+        .routes(routes!(undo::apply))
+        .routes(routes!(recovery::preview))
+        .routes(routes!(recovery::list))
+        .routes(routes!(recovery::get))
+}
 
 /// A field that differs.
 #[derive(Serialize, ToSchema)]
