@@ -228,7 +228,7 @@ async fn a_body_that_is_no_answer_is_a_failure() {
         ("a refresh token that ends a header", with(json!("canary\n")), BAD_REFRESH),
         ("a refresh token one byte too long", with(json!("x".repeat(MAX_SECRET + 1))), BAD_REFRESH),
     ];
-    play(PATIENT, cases).await;
+    Box::pin(play(PATIENT, cases)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
