@@ -52,8 +52,8 @@ impl Home {
         copies::mend_what_is_left(&self.folder, vault, &survey, &signer)?;
         let log = DoubledLog::open(&self.folder, vault, signer)?;
         let head = *log.head().borrow();
-        let last = log.fetch(&[head]).await?;
-        let old = last.first().map(|last| last.header().epoch).ok_or(HomeError::PastTheEnd(head))?;
+        let newest = log.fetch(&[head]).await?;
+        let old = newest.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(head))?;
         // It was appended already, and only the end of the acceptance is missing.
         if head < lost.from {
             let (views, tree) = fold(&log, Arc::clone(&keyring), head, &|_| ()).await?;

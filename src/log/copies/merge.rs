@@ -30,11 +30,11 @@ pub(super) struct Lacking {
 }
 
 impl Lacking {
-    fn add(&mut self, position: Position, at: Position, cause: &Option<String>) {
+    fn add(&mut self, position: Position, at: Position, cause: Option<&String>) {
         match self.spans.last_mut() {
             // Positions between them do not exist.
             Some(span) if span.through == at => span.through = position,
-            _ => self.spans.push(Span { from: position, through: position, cause: cause.clone().unwrap_or_else(|| "it ends there".into()) }),
+            _ => self.spans.push(Span { from: position, through: position, cause: cause.cloned().unwrap_or_else(|| "it ends there".into()) }),
         }
     }
 }
@@ -110,13 +110,13 @@ impl Merge {
                 (None, None) => return None,
                 (Some(position), row) if row.is_none_or(|row| row >= position) => {
                     if row == Some(position) {
-                        self.compare(position)
+                        self.compare(position);
                     } else {
-                        self.rows_lack.add(position, at, &self.rows.cause)
+                        self.rows_lack.add(position, at, self.rows.cause.as_ref());
                     }
-                    self.from_segments()
+                    self.segment_record()
                 }
-                (_, row) => self.from_rows(row.unwrap_or_default(), at),
+                (_, row) => self.row_record(row.unwrap_or_default(), at),
             };
             if let Some(record) = record {
                 self.take(&record);
@@ -135,13 +135,13 @@ impl Merge {
             // A row bears no checksum, and a frame does.
             let cause = format!("the record at position {position} is not what was written");
             self.rows.cause.get_or_insert(cause);
-            self.rows_lack.add(position, self.at, &self.rows.cause);
+            self.rows_lack.add(position, self.at, self.rows.cause.as_ref());
         } else if self.forks.len() < NAMED {
             self.forks.push(position);
         }
     }
 
-    fn from_segments(&mut self) -> Option<Record> {
+    fn segment_record(&mut self) -> Option<Record> {
         let record = self.segments.peek(self.at)?.clone();
         if let Some(header) = self.segments.starts.take() {
             if header.before == self.at && header.tree != self.tree {
@@ -162,11 +162,11 @@ impl Merge {
         }
     }
 
-    fn from_rows(&mut self, position: Position, at: Position) -> Option<Record> {
+    fn row_record(&mut self, position: Position, at: Position) -> Option<Record> {
         let (_, bytes) = self.rows.peek(at)?;
         match Record::decode(bytes) {
             Ok(record) if record.header().position == position => {
-                self.segments_lack.add(position, at, &self.segments.cause);
+                self.segments_lack.add(position, at, self.segments.cause.as_ref());
                 self.unvouched.get_or_insert(position);
                 Some(record)
             }
@@ -213,7 +213,8 @@ impl Merge {
         let header = record.header();
         let gap = self.at.next()..header.position;
         let begins = self.epoch.is_some_and(|epoch| epoch != header.epoch);
-        if !gap.is_empty() && !(begins && header.group.index == 0) {
+        let may_leave_a_gap = begins && header.group.index == 0;
+        if !gap.is_empty() && !may_leave_a_gap {
             let cause = "neither copy has it whole".to_owned();
             self.lost.push(Span { from: gap.start, through: Position(header.position.0 - 1), cause });
         }

@@ -32,8 +32,8 @@ pub struct Bad {
 }
 
 impl Bad {
-    pub(super) fn at(offset: u64, cause: impl ToString) -> Self {
-        Self { offset, cause: cause.to_string() }
+    pub(super) fn at(offset: u64, cause: impl Into<String>) -> Self {
+        Self { offset, cause: cause.into() }
     }
 }
 
@@ -108,7 +108,9 @@ fn put_tree(out: &mut Vec<u8>, tree: &Frontier) {
     out.extend(size.to_be_bytes());
     // One for each one bit of the size: at most 64.
     out.push(u8::try_from(subtrees.len()).unwrap_or(u8::MAX));
-    subtrees.iter().for_each(|root| out.extend(root));
+    for root in subtrees {
+        out.extend(root);
+    }
 }
 
 fn tree(bytes: &mut &[u8]) -> Option<Frontier> {
@@ -215,7 +217,7 @@ pub(super) fn read_frame(file: &[u8; 16], offset: u64, whole: &[u8]) -> Result<(
     let mut records = Vec::new();
     for _ in 0..count {
         let (bytes, after) = u32_of(&mut rest).and_then(|length| rest.split_at_checked(length)).ok_or_else(wrong)?;
-        records.push(Record::decode(bytes).map_err(|error| Bad::at(offset, error))?);
+        records.push(Record::decode(bytes).map_err(|error| Bad::at(offset, error.to_string()))?);
         rest = after;
     }
     if rest.is_empty() && !records.is_empty() { Ok((before, records)) } else { Err(wrong()) }

@@ -36,7 +36,7 @@ pub(in crate::log) struct Walk {
 impl Walk {
     /// Opens a file and reads its header.
     pub fn open(path: &Path) -> Result<Self, Bad> {
-        let io = |error: std::io::Error| Bad::at(0, error);
+        let io = |error: std::io::Error| Bad::at(0, error.to_string());
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let front = read(&file, 0, usize::try_from(length).unwrap_or(usize::MAX).min(Header::MOST))?;
@@ -121,7 +121,7 @@ fn read(file: &File, offset: u64, count: usize) -> Result<Vec<u8>, Bad> {
     let mut bytes = vec![0; count];
     file.read_exact_at(&mut bytes, offset).map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => Bad::at(offset, "cut short"),
-        _ => Bad::at(offset, error),
+        _ => Bad::at(offset, error.to_string()),
     })?;
     Ok(bytes)
 }
