@@ -23,10 +23,10 @@ pub struct Told {
 /// The first thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Bad {
-    /// Where: the first position that may be bad. Unless `through` says more, it is this one.
+    /// Where it shows.
     pub position: Position,
-    /// The last position that may be the bad one.
-    pub through: Option<Position>,
+    /// Everything before this position is what was told or kept of it: the first bad record is one of these, through `position`.
+    pub from: Position,
     /// The number of the leaf, from 0.
     pub leaf: u64,
     /// What is wrong.
@@ -35,10 +35,11 @@ pub struct Bad {
 
 impl std::fmt::Display for Bad {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.through {
-            Some(through) if through > self.position => write!(f, "positions {} to {through} (from leaf {} on): {}", self.position, self.leaf, self.cause),
-            _ => write!(f, "position {} (leaf {}): {}", self.position, self.leaf, self.cause),
+        write!(f, "position {} (leaf {}): {}", self.position, self.leaf, self.cause)?;
+        if self.from < self.position {
+            write!(f, "; the first bad record is one of positions {} to {}: nothing vouches for these", self.from, self.position)?;
         }
+        Ok(())
     }
 }
 
@@ -66,8 +67,10 @@ pub struct Audit {
     told: BTreeMap<u64, Vec<Told>>,
     hashes: Vec<[u8; 32]>,
     events: u64,
-    /// So many leaves are what somebody was told, through this position.
-    sure: (u64, Position),
+    /// So many leaves are what somebody was told.
+    told_size: u64,
+    /// Through this position all is what somebody was told, or what was kept of it.
+    sure: Position,
 }
 
 impl Audit {
@@ -98,13 +101,16 @@ impl Audit {
     pub fn take(&mut self, record: &Record) -> Result<(), Bad> {
         let leaf = self.chain.tree().size();
         let position = record.header().position;
-        let known = usize::try_from(leaf).ok().and_then(|leaf| self.hashes.get(leaf));
-        if known.is_some_and(|known| *known != record.leaf()) {
+        let known = usize::try_from(leaf).ok().and_then(|leaf| self.hashes.get(leaf)).copied();
+        if known.is_some_and(|known| known != record.leaf()) {
             // Where it should stand: the one that stands here may say anything of itself.
             return Err(self.here("it is not the record whose hash was kept"));
         }
         self.chain.take(record).map_err(|Broken { cause }| self.at(position, cause))?;
         self.events += 1;
+        if known.is_some() {
+            self.sure = position;
+        }
         self.compare()
     }
 
@@ -120,16 +126,19 @@ impl Audit {
 
     /// Nothing follows: the group must be whole, and nothing may be missing that somebody was told of.
     pub fn end(self) -> Result<Whole, Bad> {
-        self.chain.end().map_err(|Broken { cause }| self.here(cause))?;
+        self.chain.end().map_err(|Broken { cause }| self.missing(cause))?;
         let tree = self.chain.tree();
-        let beyond = self.told.range(tree.size() + 1..).rev().flat_map(|(_, told)| told);
-        if let Some(told) = beyond.into_iter().find(|told| self.counts(told)) {
-            return Err(self.here(format!("the log ends before it, with {} leaves; that of {} has {}", tree.size(), told.by, told.size)));
+        if let Some(told) = self.told.values().flatten().find(|told| self.is_later(told)) {
+            return Err(self.missing(format!("the log ends before the history that begins there: {} is of it", told.by)));
+        }
+        let mut beyond = self.told.range(tree.size() + 1..).rev().flat_map(|(_, told)| told);
+        if let Some(told) = beyond.find(|told| self.counts(told)) {
+            return Err(self.missing(format!("the log ends before it, with {} leaves; that of {} has {}", tree.size(), told.by, told.size)));
         }
         if self.hashes.len() as u64 > tree.size() {
-            return Err(self.here(format!("the log ends before it, with {} leaves; {} hashes were kept", tree.size(), self.hashes.len())));
+            return Err(self.missing(format!("the log ends before it, with {} leaves; {} hashes were kept", tree.size(), self.hashes.len())));
         }
-        Ok(Whole { events: self.events, size: tree.size(), root: tree.root(), head: self.chain.head(), told: self.sure.0, epoch: self.chain.epoch() })
+        Ok(Whole { events: self.events, size: tree.size(), root: tree.root(), head: self.chain.head(), told: self.told_size, epoch: self.chain.epoch() })
     }
 
     /// Compares the root with what was told of this size.
@@ -142,12 +151,17 @@ impl Audit {
             return Ok(());
         }
         if let Some(other) = told.find(|told| told.root != root) {
-            let (leaf, after) = self.sure;
             let cause = format!("the root over the first {size} leaves is not that of {}: one of these records is not what it was", other.by);
-            return Err(Bad { position: after.next(), through: Some(head), leaf, cause });
+            return Err(Bad { position: head, from: self.sure.next(), leaf: size - 1, cause });
         }
-        self.sure = (size, head);
+        (self.told_size, self.sure) = (size, head);
         Ok(())
+    }
+
+    /// Whether something was told of a history that begins after the one that stands here.
+    fn is_later(&self, told: &Told) -> bool {
+        let here = self.chain.epoch();
+        told.epoch.is_some_and(|epoch| here.is_none_or(|here| epoch.number >= here.number && epoch != here))
     }
 
     /// Whether something was told of the history that stands here.
@@ -161,11 +175,17 @@ impl Audit {
         self.at(self.chain.next(), cause)
     }
 
+    /// Nothing stands where the next record should.
+    fn missing(&self, cause: String) -> Bad {
+        Bad { from: self.chain.next(), ..self.here(cause) }
+    }
+
     /// What is wrong with what stands at a position.
     #[must_use]
     pub fn at(&self, found: Position, cause: impl Into<String>) -> Bad {
         // A record that claims a place further on shows that those before it are missing.
-        Bad { position: found.min(self.chain.next()), through: None, leaf: self.chain.tree().size(), cause: cause.into() }
+        let position = found.min(self.chain.next());
+        Bad { position, from: self.sure.next().min(position), leaf: self.chain.tree().size(), cause: cause.into() }
     }
 }
 

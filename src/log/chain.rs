@@ -191,7 +191,7 @@ impl Chain {
         let may_hide = since.is_some_and(|since| since >= at.last);
         let next = header.previous == at.last && header.version == at.version.next();
         let later = header.previous > at.last && header.previous < header.position && header.version > at.version.next();
-        if !next && !(may_hide && later) {
+        if !(next || may_hide && later) {
             return Err(broken(format!(
                 "it is version {} of its stream after position {}; the stream stands at version {} at position {}",
                 header.version, header.previous, at.version, at.last

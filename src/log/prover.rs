@@ -93,7 +93,7 @@ impl Prover {
         if size == self.size {
             return Ok(Some(self.root));
         }
-        Ok(self.roots(log, vec![0..size]).await?.pop())
+        Ok(self.roots(log, std::iter::once(0..size).collect()).await?.pop())
     }
 
     /// Proves that a leaf is in the tree of a size; `None` beyond the end.

@@ -81,6 +81,9 @@ pub fn place(text: &str) -> Option<(VaultId, Epoch)> {
 }
 
 /// The public half of a signing seed.
+///
+/// # Panics
+/// When ring's Ed25519 keys have other lengths than 32 bytes, which RFC 8032 rules out.
 #[must_use]
 pub fn public_key(seed: &Key) -> [u8; 32] {
     pair(seed).public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")

@@ -62,7 +62,7 @@ pub enum Loss {
         /// Who says so.
         by: String,
     },
-    /// The log tells of another history than the one that was signed last in its own directory.
+    /// The log tells of another history than the one that was signed last.
     #[error("the log is of {is}; {by} is of {was}: the log's files are not those that were written last")]
     History {
         /// The origin of the log.
@@ -129,7 +129,13 @@ async fn compare_one(log: &Compared<'_>, checkpoint: &Checkpoint, by: String, fi
         return Ok(());
     };
     let Some(end) = end_of(log.prover, epoch) else {
-        findings.said.push(format!("{by} is of another history of this vault: {}, and the log's is {}", checkpoint.origin, log.origin()));
+        let (is, was) = (log.origin(), checkpoint.origin.clone());
+        if log.prover.epoch_at(log.prover.size).is_none_or(|own| epoch.number > own.number) {
+            findings.lost.push(Loss::History { is, was, by });
+        } else {
+            // Some other restore of the same vault, which may have been a drill.
+            findings.said.push(format!("{by} is of another history of this vault: {was}, and the log's is {is}"));
+        }
         return Ok(());
     };
     let (size, head) = (log.prover.size, log.prover.head.0);

@@ -131,7 +131,7 @@ pub struct Vault {
     /// Signs access tokens.
     jwt_key: PurposeKey,
     /// Signs checkpoints.
-    notary: prove::Notary,
+    notary: Box<prove::Notary>,
     /// What a presented secret is compared with when nothing is known of it.
     nobody: crate::credentials::issued::Issued,
     /// Passwords are hashed two at a time: each takes 19 MiB.
@@ -150,7 +150,7 @@ pub struct Vault {
     recovering: std::sync::Mutex<Option<(crate::kernel::StreamId, Arc<compensation::Running>)>>,
     /// Why the latest command was not written, until one is.
     refusing: std::sync::Mutex<Option<String>>,
-    standing: standing::Standing,
+    standing: Box<standing::Standing>,
 }
 
 impl Vault {
@@ -178,7 +178,7 @@ impl Vault {
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
         let jwt_key = keyring.purpose(TenantId::SYSTEM, Purpose::Jwt)?;
         let nobody = authenticate::nobody(token_key.id, random.array());
-        let notary = prove::Notary::new(keyring.purpose(TenantId::SYSTEM, Purpose::Checkpoint)?.key);
+        let notary = Box::new(prove::Notary::new(keyring.purpose(TenantId::SYSTEM, Purpose::Checkpoint)?.key));
         Ok(Self {
             jwt_key,
             notary,
@@ -203,7 +203,7 @@ impl Vault {
             putting_back: tokio::sync::Mutex::default(),
             recovering: std::sync::Mutex::default(),
             refusing: std::sync::Mutex::default(),
-            standing: standing::Standing::default(),
+            standing: Box::default(),
         })
     }
 

@@ -36,15 +36,12 @@ impl Vault {
         if warnings.get(name) == cause.as_ref() {
             return;
         }
-        match cause {
-            Some(cause) => {
-                tracing::warn!(about = name, "{cause}");
-                warnings.insert(name, cause);
-            }
-            None => {
-                tracing::info!(about = name, "it is well again");
-                warnings.remove(name);
-            }
+        if let Some(cause) = cause {
+            tracing::warn!(about = name, "{cause}");
+            warnings.insert(name, cause);
+        } else {
+            tracing::info!(about = name, "it is well again");
+            warnings.remove(name);
         }
     }
 

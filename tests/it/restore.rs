@@ -18,14 +18,14 @@ use crate::fixed::FixedRandom;
 use crate::fixed_clock::FixedClock;
 use crate::vault_bench::{key, tokens};
 
-struct Old {
-    folder: tempfile::TempDir,
-    clock: Arc<FixedClock>,
-    token: String,
+pub struct Old {
+    pub folder: tempfile::TempDir,
+    pub clock: Arc<FixedClock>,
+    pub token: String,
 }
 
 impl Old {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(FixedClock::at(crate::log_bench::START));
         let mut old = Self { folder, clock, token: String::new() };
@@ -34,20 +34,20 @@ impl Old {
         old
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn home(&self, name: &str, seed: u64) -> Home {
+    pub fn home(&self, name: &str, seed: u64) -> Home {
         Home::new(self.path(name), Some(self.path("root.key")), self.clock.clone(), Arc::new(FixedRandom::new(seed)))
     }
 
-    async fn restore(&self, from: &str, until: Until, into: &str, seed: u64) -> Result<Restored, HomeError> {
+    pub async fn restore(&self, from: &str, until: Until, into: &str, seed: u64) -> Result<Restored, HomeError> {
         self.home(from, seed).restore(until, &self.path(into), &|_, _, _| ()).await
     }
 }
 
-async fn import(vault: &Vault, owner: &Principal, consumer: &str, access: &str) -> Position {
+pub async fn import(vault: &Vault, owner: &Principal, consumer: &str, access: &str) -> Position {
     let command = keyledger::vault::Command { principal: owner, meta: Meta::default(), idempotency: None };
     let key = key(consumer, "pipedrive");
     let decide = |given: &keyledger::vault::Given<'_>| plans::import(given, owner.tenant, &key, tokens(access), Changes::default());

@@ -124,7 +124,7 @@ impl Wrong {
     fn fields(&self) -> Vec<(&'static str, Value)> {
         let mut fields = vec![("ok", json!(false)), ("problem", json!(self.to_string()))];
         if let Self::Bad { line, bad } = self {
-            fields.extend([("position", json!(bad.position)), ("leaf", json!(bad.leaf)), ("through", json!(bad.through)), ("line", json!(line))]);
+            fields.extend([("position", json!(bad.position)), ("leaf", json!(bad.leaf)), ("from", json!(bad.from)), ("line", json!(line))]);
         }
         fields
     }

@@ -24,7 +24,12 @@ pub fn write_newest(path: &Path, note: &str) -> std::io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&partial, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a path lies in; a bare name lies here.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads the newest checkpoint; `None` when there is none yet.
@@ -94,8 +99,7 @@ impl AnchorFile {
         let io = |error| AnchorError::Io { path: path.to_owned(), error };
         // The directory may not be there yet: then nothing lies in it.
         let inside = |real: &Path| fs::canonicalize(data).is_ok_and(|data| real.starts_with(data));
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if inside(&fs::canonicalize(folder).map_err(io)?) {
+        if inside(&fs::canonicalize(folder_of(path)).map_err(io)?) {
             return Err(AnchorError::Inside(path.to_owned()));
         }
         File::options().append(true).create(true).open(path).map_err(io)?;

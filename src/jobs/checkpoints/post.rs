@@ -43,12 +43,11 @@ impl Post {
         let request = Request { method: Method::POST, url: self.url.clone(), headers, body: Secret::from(&**note) };
         let answered = self.egress.send(request).await.map_err(PostError::from);
         let taken = answered.and_then(|answer| if (200..300).contains(&answer.status) { Ok(()) } else { Err(PostError::Status(answer.status)) });
-        match &taken {
-            Ok(()) => (self.sent, self.failed) = (Some(Arc::clone(note)), 0),
-            Err(_) => {
-                let wait = WAITS.get(self.failed).or(WAITS.last()).copied().unwrap_or(900);
-                (self.failed, self.not_before) = (self.failed + 1, now.plus_seconds(wait));
-            }
+        if taken.is_ok() {
+            (self.sent, self.failed) = (Some(Arc::clone(note)), 0);
+        } else {
+            let wait = WAITS.get(self.failed).or(WAITS.last()).copied().unwrap_or(900);
+            (self.failed, self.not_before) = (self.failed + 1, now.plus_seconds(wait));
         }
         taken
     }
