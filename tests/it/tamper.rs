@@ -9,8 +9,8 @@ use crate::export_bench::{Exported, exported};
 use crate::fixed::FixedRandom;
 
 const SEED: u64 = 20_260_504;
-const OF_LINES: u32 = 7_000;
-const OF_ROWS: u32 = 3_000;
+const OF_LINES: u32 = 3_000;
+const OF_ROWS: u32 = 7_000;
 
 struct Dice(FixedRandom);
 
