@@ -24,10 +24,15 @@ pub struct Old {
 
 impl Old {
     pub async fn new() -> Self {
+        Self::seeded(1).await
+    }
+
+    /// Another seed makes another vault.
+    pub async fn seeded(seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(FixedClock::at(crate::log_bench::START));
         let mut old = Self { folder, clock, token: String::new() };
-        let begun = old.home("old", 1).init().await.unwrap();
+        let begun = old.home("old", seed).init().await.unwrap();
         old.token = String::from_utf8(begun.owner_token.expose().to_vec()).unwrap();
         old
     }
