@@ -11,6 +11,7 @@ use crate::server::{Home, HomeError};
 use crate::vault::Vault;
 
 #[derive(Args)]
+#[expect(clippy::struct_field_names, reason = "they are the flags")]
 pub(super) struct BackupArgs {
     /// Make backups in this directory, and rehearse a restore from each: one at each interval, and the first one at once where there is none.
     #[arg(long, env = "KEYLEDGER_BACKUP_TO", value_name = "DIR")]

@@ -104,7 +104,7 @@ const DAMAGE: [Damage; 30] = [
             manifest(backup, |value| {
                 let first = value["files"][0].clone();
                 value["files"].as_array_mut().unwrap().push(first);
-            })
+            });
         },
         "manifest.json: it names a file twice",
     ),

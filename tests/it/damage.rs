@@ -34,7 +34,7 @@ const SINGLE: usize = 1_500;
 /// Files by their name in the data directory.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// SplitMix64: small, and good enough to choose places.
+/// `SplitMix64`: small, and good enough to choose places.
 pub struct Chance(pub u64);
 
 impl Chance {
@@ -196,7 +196,7 @@ fn trial(dead: &Dead, folder: &Path, number: usize, tally: &Tally) {
     let mut chance = Chance(SEED ^ (number as u64) << 20);
     let mut files = dead.files.clone();
     let mut harmed = vec![dead.choose(&mut chance)];
-    let log_too = harmed[0].starts_with("segments/") && number % 10 == 0;
+    let log_too = harmed[0].starts_with("segments/") && number.is_multiple_of(10);
     harmed.extend(log_too.then(|| "log.db".to_owned()));
     let what: Vec<String> = harmed.iter().map(|name| format!("{name}: {}", harm(files.get_mut(name).unwrap(), &mut chance))).collect();
     let told = format!("trial {number} of seed {SEED}: {}", what.join("; "));

@@ -226,7 +226,7 @@ async fn a_tail_that_is_cut_at_any_byte_is_made_up_for() {
         assert!(all(&log).await == records && all(&SegmentLog::open(&folder.path().join("segments")).unwrap()).await == records, "{cut} bytes");
         drop(log);
         // A block that only the segments have: the commit had not come to its end.
-        if (cut - (length - frame)) % 40 == 0 {
+        if (cut - (length - frame)).is_multiple_of(40) {
             let raw = rusqlite::Connection::open(folder.path().join("log.db")).unwrap();
             raw.execute_batch("DROP TRIGGER log_no_delete; DELETE FROM log WHERE position > 18; CREATE TRIGGER log_no_delete BEFORE DELETE ON log BEGIN\n    SELECT RAISE(ABORT, 'the log is append-only');\nEND;").unwrap();
             drop(raw);
@@ -284,6 +284,9 @@ async fn a_commit_that_is_refused_leaves_nothing_in_the_segments() {
     assert_eq!(log.trouble(), None);
 }
 
+/// What is done to a data directory, which copy is made anew from where to where, and what is kept aside.
+type Case<'a> = (Box<dyn Fn(&Path) + 'a>, Copy, (u64, u64), Option<&'static str>);
+
 #[tokio::test]
 async fn a_copy_that_is_missing_shorter_or_damaged_is_made_anew_and_the_old_one_kept() {
     let whole = tempfile::tempdir().unwrap();
@@ -298,8 +301,7 @@ async fn a_copy_that_is_missing_shorter_or_damaged_is_made_anew_and_the_old_one_
         let raw = rusqlite::Connection::open(path).unwrap();
         raw.execute_batch("DROP TRIGGER log_no_delete; DELETE FROM log WHERE position > 5; CREATE TRIGGER log_no_delete BEFORE DELETE ON log BEGIN\n    SELECT RAISE(ABORT, 'the log is append-only');\nEND;").unwrap();
     };
-    type Harm<'a> = Box<dyn Fn(&Path) + 'a>;
-    let cases: [(Harm, Copy, (u64, u64), Option<&str>); 6] = [
+    let cases: [Case<'_>; 6] = [
         (Box::new(|data| fs::remove_dir_all(data.join("segments")).unwrap()), Copy::Segments, (1, 20), None),
         (Box::new(|data| fs::remove_file(data.join("log.db")).unwrap()), Copy::Sqlite, (1, 20), None),
         (Box::new(|data| fs::write(data.join("log.db"), b"not a database").unwrap()), Copy::Sqlite, (1, 20), Some("log.db.damaged-1")),

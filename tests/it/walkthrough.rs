@@ -29,6 +29,7 @@ fn walk(server: &Server, folder: &Path, name: &str, variables: &[(&str, String)]
     shown
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a body is made where it is sent")]
 fn own(server: &Server, method: &str, path: &str, body: Value) -> Value {
     let request = server.call(method, path);
     let answer = if body.is_null() { request } else { request.json(&body) }.send().unwrap();

@@ -32,12 +32,16 @@ pub(super) fn is_one(folder: &Path) -> bool {
     folder.join(MANIFEST).exists()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 fn problem(path: &Path, problem: impl ToString) -> HomeError {
     HomeError::Backup { path: path.to_owned(), problem: problem.to_string() }
 }
 
+/// A backup's directory, and its manifest or what is wrong with that.
+pub type Found = (PathBuf, Result<Manifest, HomeError>);
+
 /// The backups below a directory, the newest first, each with its manifest or with what is wrong with that. Directories without one are none.
-pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Result<Manifest, HomeError>)>, HomeError> {
+pub fn list(folder: &Path) -> Result<Vec<Found>, HomeError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| io(folder, error))? {
         let path = entry.map_err(|error| io(folder, error))?.path();
