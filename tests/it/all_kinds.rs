@@ -14,12 +14,15 @@ use serde_json::{Value, json};
 use crate::all_kinds_life::{Answer, CLIENTS, Life, OWN_APPLICATIONS, Things, hash, serve_home, text};
 use crate::all_kinds_steps::{end, live};
 
-/// What no command leads to: what takes 48 hours, what only a restore or damage to the files writes and what follows it; and the others would need access or refresh tokens that the kind does not have.
-const ELSEWHERE: [(&str, &str); 9] = [
+/// What no command leads to: what takes 48 hours, what only a restore, a backup, a rotation of the vault's keys or damage to the files writes; and the others would need access or refresh tokens that the kind does not have.
+const ELSEWHERE: [(&str, &str); 12] = [
     ("connection", "dropped"),
     ("vault", "restored"),
     ("vault", "resumed"),
     ("vault", "repaired"),
+    ("vault", "backup_verified"),
+    ("vault", "root_rotated"),
+    ("vault", "tenant_key_rotated"),
     ("vault", "loss_accepted"),
     ("api_key", "token_revoked"),
     ("api_key", "tokens_revoked"),

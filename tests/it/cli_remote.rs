@@ -253,6 +253,9 @@ fn applications_and_their_tokens(me: &mut Person) {
     assert_eq!(me.table(&["tenant", "list"], "").0.lines().count(), 3);
     webhooks(&mut me);
     back_in_time(&mut me);
+    for verb in [&["key", "status"][..], &["key", "rotate-tenant", "default"], &["key", "rotate-root"], &["key", "status"]] {
+        me.json(verb, "");
+    }
     audit(&mut me);
     let all: BTreeSet<Vec<String>> = verbs().into_iter().map(|(names, _)| names).collect();
     assert_eq!(me.used, all, "each verb was used");
