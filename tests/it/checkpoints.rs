@@ -145,7 +145,12 @@ fn copy(from: &Path, into: &Path) {
     fs::create_dir(into).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
-        fs::copy(&path, into.join(path.file_name().unwrap())).unwrap();
+        let place = into.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &place);
+        } else {
+            fs::copy(&path, place).unwrap();
+        }
     }
 }
 
@@ -217,6 +222,7 @@ async fn a_log_that_is_not_that_of_the_checkpoint_beside_it_takes_no_writes() {
     write_newest(&newest, &good.note).unwrap();
 
     // A box of secrets that was changed opens at no start: only the tree tells.
+    copy(&data, &old.path("good"));
     let file = rusqlite::Connection::open(data.join("log.db")).unwrap();
     file.execute_batch("DROP TRIGGER log_no_update; DROP TRIGGER log_no_delete").unwrap();
     let position = i64::try_from(at.0).unwrap();
@@ -224,17 +230,19 @@ async fn a_log_that_is_not_that_of_the_checkpoint_beside_it_takes_no_writes() {
     let mut changed = record.clone();
     *changed.last_mut().unwrap() ^= 1;
     file.execute("UPDATE log SET record = ?2 WHERE position = ?1", (position, &changed)).unwrap();
+    // In both copies: one that alone is changed is made anew from the other.
+    fs::remove_dir_all(data.join("segments")).unwrap();
     let (_, lost, _) = started(&old, "old", None).await;
     let lost = lost.expect("a record was changed");
     assert!(
         lost.contains(&format!("the first {} records of the log, through position {}, are not those of the checkpoint in the data", good.size, good.position)),
         "{lost}"
     );
-    file.execute("UPDATE log SET record = ?2 WHERE position = ?1", (position, &record)).unwrap();
+    drop(file);
+    copy(&old.path("good"), &data);
     assert_eq!(started(&old, "old", None).await.1, None);
 
     // A log of another epoch under the checkpoint of this one; and the log before a restore under anchors that came after it.
-    drop(file);
     old.restore("old", keyledger::server::Until::Position(at), "new", 7).await.unwrap();
     let (new, lost, _) = started(&old, "new", None).await;
     assert_eq!(lost, None);
