@@ -20,7 +20,7 @@ use crate::simulation_steps::{Dice, command};
 use crate::vault_bench::{TENANT, VaultBench};
 
 /// Unless `KEYLEDGER_STEPS` says otherwise.
-const STEPS: u64 = 2_000;
+const STEPS: u64 = 1_000;
 /// Unless `KEYLEDGER_SEED` says otherwise: the same in every run, so that a failure is never by chance.
 const SEED: u64 = 1;
 /// So many of the past views are kept to be compared with a look back.

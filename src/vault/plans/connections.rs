@@ -140,11 +140,11 @@ pub fn delete_connection(given: &Given<'_>, tenant: TenantId, key: &Key) -> Resu
     Ok(note.map(AnyEvent::from).and(remove(given, tenant, stream)?))
 }
 
-/// A connection goes.
-pub(super) fn removal(given: &Given<'_>, tenant: TenantId, subject: Subject, state: &connection::State) -> Result<Plan<AnyEvent>, Refusal> {
+/// A connection goes, whether its service is still known or not.
+pub(super) fn removal(subject: Subject, state: &connection::State) -> Result<Plan<AnyEvent>, Refusal> {
     let connection::State::Live(live) = state else { return Err(Refusal::NotFound) };
-    let (_, connector) = connector_of(given.views, tenant, &live.key)?;
-    decided(given, tenant, subject, connector, state, Command::Delete)
+    let write = crate::kernel::Write::change(subject.stream, subject.version, AnyEvent::from(connection::Event::Deleted));
+    Ok(Plan::of(write.freeing(live.key.claim())))
 }
 
 fn remove(given: &Given<'_>, tenant: TenantId, stream: StreamId) -> Result<Plan<AnyEvent>, Refusal> {

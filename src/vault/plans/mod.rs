@@ -35,7 +35,7 @@ pub(in crate::vault) fn removal(given: &Given<'_>, tenant: TenantId, subject: Su
         AnyState::User(state) => Ok(user::decide(subject, state, user::Command::Delete)?.map(AnyEvent::from)),
         AnyState::ApiKey(state) => Ok(api_key::decide(subject, state, now, api_key::Command::Delete)?.map(AnyEvent::from)),
         AnyState::Consumer(state) => Ok(consumer::decide(subject, state, consumer::Command::Delete)?.map(AnyEvent::from)),
-        AnyState::Connection(state) => connections::removal(given, tenant, subject, state),
+        AnyState::Connection(state) => connections::removal(subject, state),
         AnyState::Role(state) => Ok(role::decide(subject, state, role::Command::Delete)?.map(AnyEvent::from)),
         AnyState::Organization(state) => Ok(organization::decide(subject, state, organization::Command::Delete)?.map(AnyEvent::from)),
         AnyState::Application(state) => Ok(application::decide(subject, state, now, application::Command::Delete)?.map(AnyEvent::from)),
