@@ -41,6 +41,8 @@ impl Replay {
         let bar = ProgressBar::new(until.0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} events  {per_sec}")?);
         let (mut views, mut tree) = (Views::default(), Frontier::default());
         let (opener, started) = (Opener::new(reading.keyring.clone()), Instant::now());
+        // What was shredded later is not opened, whatever this copy of the keyring still holds.
+        opener.learn(&*reading.log, until).await?;
         catch_up(&mut views, &mut tree, &*reading.log, &opener, until, &|position| bar.set_position(position.0)).await?;
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
@@ -53,6 +55,7 @@ impl Replay {
             ("merkle_root", json!(base16ct::lower::encode_string(&tree.root()))),
             ("fold_version", json!(state.fold_version)),
             ("state_hash", json!(base16ct::lower::encode_string(&state.hash))),
+            ("shredded_streams", json!(state.shredded)),
             ("events_per_second", json!(per_second)),
         ];
         print(self.output, &fields);

@@ -56,6 +56,7 @@ impl Restore {
             ("merkle_root", json!(base16ct::lower::encode_string(&done.merkle_root))),
             ("fold_version", json!(done.state.fold_version)),
             ("state_hash", json!(base16ct::lower::encode_string(&done.state.hash))),
+            ("shredded_streams", json!(done.state.shredded)),
             ("dropped_events", json!(done.dropped)),
             ("secrets_shredded_since", json!(done.shredded_since)),
             ("epoch", json!(done.epoch.number)),

@@ -35,6 +35,7 @@ fn forward(state: &AnyState) -> &'static [&'static str] {
         AnyState::Connection(_) => &["phase", "flight", "failure", "extra", "access", "refresh", "scope"],
         AnyState::Consumer(_) => &["connections"],
         AnyState::Webhook(_) => &["progress"],
+        AnyState::Tenant(_) => &["shred"],
         _ => &[],
     }
 }

@@ -63,6 +63,8 @@ macro_rules! kinds {
             /// No event yet.
             #[default]
             Absent,
+            /// Its keys were destroyed: nothing is left of it but its kind.
+            Shredded(Box<str>),
             $($variant($module::State),)*
         }
 
@@ -126,16 +128,20 @@ macro_rules! kinds {
         }
 
         impl AnyState {
-            /// The kind; `None` before the first event.
+            /// The kind; `None` before the first event, and when nothing is left of it.
             #[must_use]
             pub const fn sort(&self) -> Option<Kind> {
-                match self { Self::Absent => None, $(Self::$variant(_) => Some(Kind::$variant),)* }
+                match self { Self::Absent | Self::Shredded(_) => None, $(Self::$variant(_) => Some(Kind::$variant),)* }
             }
 
             /// The kind's stored name; empty before the first event.
             #[must_use]
-            pub const fn kind(&self) -> &'static str {
-                match self { Self::Absent => "", $(Self::$variant(_) => $module::NAME,)* }
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    Self::Absent => "",
+                    $(Self::$variant(_) => $module::NAME,)*
+                    Self::Shredded(kind) => match &**kind { $($module::NAME => $module::NAME,)* _ => "" },
+                }
             }
 
             /// The one fold: the state after the event. An event of another kind than the state's leaves it as it is.

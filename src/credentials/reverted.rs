@@ -80,6 +80,9 @@ pub fn carry(now: &AnyState, mut to: AnyState, tokens: bool) -> AnyState {
         (AnyState::Role(role::State::Live(now) | role::State::Deleted { last: now, .. }), AnyState::Role(role::State::Live(to))) => {
             to.updated_at = now.updated_at;
         }
+        // Its end is asked for, approved and cancelled by people, each time anew.
+        (AnyState::Tenant(tenant::State::Live { shred: now, .. }), AnyState::Tenant(tenant::State::Live { shred: to, .. })) => to.clone_from(now),
+        (AnyState::Tenant(now @ tenant::State::Shredded { .. }), AnyState::Tenant(to)) => to.clone_from(now),
         (AnyState::Consumer(super::consumer::State::Live(now)), AnyState::Consumer(super::consumer::State::Live(to))) => to.updated_at = now.updated_at,
         _ => {}
     }
@@ -108,7 +111,17 @@ fn touch(state: &mut AnyState, header: &Header) {
 /// Whether a thing of the kind can be put back at all. Uses, refusals, logins and what concerns the vault itself only go forward.
 #[must_use]
 pub const fn only_goes_forward(state: &AnyState) -> bool {
-    matches!(state, AnyState::Absent | AnyState::Session(_) | AnyState::Vault(_) | AnyState::Usage(_) | AnyState::Attempts(_) | AnyState::Recovery(_))
+    matches!(
+        state,
+        AnyState::Absent
+            | AnyState::Shredded(_)
+            | AnyState::Tenant(tenant::State::Shredded { .. })
+            | AnyState::Session(_)
+            | AnyState::Vault(_)
+            | AnyState::Usage(_)
+            | AnyState::Attempts(_)
+            | AnyState::Recovery(_)
+    )
 }
 
 impl AnyState {
@@ -132,7 +145,7 @@ impl AnyState {
             Self::Webhook(state) => matches!(state, webhook::State::Live(_)),
             Self::Integration(state) => matches!(state, integration::State::Live(_)),
             Self::Vault(_) | Self::Usage(_) | Self::Attempts(_) | Self::Recovery(_) => true,
-            Self::Absent => false,
+            Self::Absent | Self::Shredded(_) => false,
         }
     }
 }

@@ -66,6 +66,7 @@ impl Jobs {
                 _ = look.tick() => {
                     self.notes().await;
                     self.vault.log().tend(self.vault.now()).await;
+                    self.end_tenants().await;
                     self.snapshot(SNAPSHOT_EVERY).await;
                 }
                 _ = retention.tick() => self.retain().await,
@@ -85,6 +86,15 @@ impl Jobs {
             Ok(0) => {}
             Ok(gone) => tracing::info!(gone, "secrets that were out of use are shredded"),
             Err(error) => tracing::error!(%error, "secrets that are out of use could not be shredded"),
+        }
+    }
+
+    /// Carries out the ends of tenants that have come.
+    async fn end_tenants(&self) {
+        match self.vault.end_tenants().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "tenants were shredded, as it was asked for and approved"),
+            Err(error) => tracing::error!(%error, "a tenant could not be shredded"),
         }
     }
 
@@ -112,6 +122,8 @@ impl Jobs {
         if self.vault.views().position().0 < last.0 + growth {
             return Ok(());
         }
+        let mut turn = self.vault.snapshot_turn().await;
+        *turn = Some(path.clone());
         let Some(snapshot) = self.vault.snapshot().await else { return Ok(()) };
         let keyring = self.vault.keyring();
         let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot).map_err(VaultError::from)?.key;

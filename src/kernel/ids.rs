@@ -187,7 +187,23 @@ pub struct KeyId {
     pub slot: u32,
 }
 
+/// The slot that stands for all keys of a tenant. No batch has it.
+const WHOLE_TENANT: u32 = u32::MAX;
+
 impl KeyId {
+    /// All keys of a tenant at once, where keys are named that died: the first 12 bytes of its id, and a slot that no batch has.
+    #[must_use]
+    pub fn whole(tenant: TenantId) -> Self {
+        let (batch, _) = tenant.0.split_first_chunk::<12>().map_or(([0; 12], &[][..]), |(batch, rest)| (*batch, rest));
+        Self { batch, slot: WHOLE_TENANT }
+    }
+
+    /// Whether it stands for all keys of some tenant.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        self.slot == WHOLE_TENANT
+    }
+
     /// The 16 bytes that stand in headers.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
@@ -265,5 +281,13 @@ mod tests {
         let key = KeyId { batch: *b"twelve bytes", slot: 0x0102_0304 };
         assert_eq!(KeyId::from_bytes(key.to_bytes()), key);
         assert_eq!(key.to_bytes()[12..], [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn all_keys_of_a_tenant_have_an_id_that_no_slot_has() {
+        let whole = KeyId::whole(TenantId(*b"0123456789abcdef"));
+        assert!(whole.is_whole() && KeyId::from_bytes(whole.to_bytes()) == whole);
+        assert_eq!(whole.to_bytes(), *b"0123456789ab\xff\xff\xff\xff");
+        assert!(!KeyId { batch: whole.batch, slot: 255 }.is_whole());
     }
 }

@@ -12,6 +12,7 @@ mod slots;
 mod sqlite;
 mod wrapping;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub use root::{KeyFile, RootKeyProvider};
@@ -77,7 +78,7 @@ pub struct PurposeKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The root key does not open this keyring.
-    #[error("the root key does not open this keyring")]
+    #[error("the root key does not open this keyring; one that was copied before a rotation opens with the file that is kept as .old")]
     WrongRootKey,
     /// The root key file cannot be used.
     #[error("root key file {path}: {problem}")]
@@ -94,7 +95,7 @@ pub enum KeyringError {
     #[error("tenant {0} has no keys")]
     UnknownTenant(TenantId),
     /// A data key is not in the keyring, though no shred took it: the keyring is older than the log, or damaged.
-    #[error("key {0} is missing from the keyring")]
+    #[error("key {0} is missing from the keyring, though no shred took it: the keyring is older than the log, or of another history; use the newest copy")]
     Missing(KeyId),
     /// A data key was destroyed on purpose.
     #[error("key {0} was destroyed")]
@@ -102,6 +103,12 @@ pub enum KeyringError {
     /// All keys of a tenant were destroyed on purpose.
     #[error("the keys of tenant {0} were destroyed")]
     TenantDestroyed(TenantId),
+    /// The log was written with a newer keyring.
+    #[error(
+        "the keyring is older than the log: {0} batches of keys that the log uses are not in it. Put the newest copy of keyring.db and \
+         keyring-copy.db into the data directory; nothing was written"
+    )]
+    TooOld(usize),
     /// The keys were wrapped anew while they were read.
     #[error("the keys were rotated meanwhile: run this again")]
     Rotated,
@@ -140,7 +147,12 @@ pub trait Keyring: Send + Sync {
     fn take(&self, tenant: TenantId) -> Result<(KeyId, Key), KeyringError>;
     /// A data key by its id.
     fn key(&self, tenant: TenantId, id: KeyId) -> Result<Key, KeyringError>;
-    /// Destroys data keys for ever, in every copy; done when it returns. Those that are gone already are passed over.
+    /// How many of these batches it lacks: none, unless it is older than what was sealed with them.
+    fn lacks(&self, _batches: &BTreeSet<[u8; 12]>) -> Result<usize, KeyringError> {
+        Ok(0)
+    }
+    /// Destroys data keys for ever, in every copy; done when it returns. Those that are gone already are passed over. One that stands for a whole
+    /// tenant destroys what wraps all of its keys.
     fn destroy(&self, keys: &[KeyId]) -> Result<(), KeyringError>;
     /// What wraps keys anew, where that is possible.
     fn rotate(&self) -> Option<&dyn Rotate> {

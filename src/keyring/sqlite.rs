@@ -1,6 +1,6 @@
 //! The keyring of the embedded vault: two SQLite files in the data directory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -274,6 +274,33 @@ impl Inner {
         }
     }
 
+    /// Destroys all versions of tenants' wrapping keys, and with them everything that lies under them.
+    fn destroy_tenants(&self, files: &mut Pair, whole: &[KeyId]) -> Result<(), KeyringError> {
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let table = Table::named("wrapping_keys")?;
+        let mut rows = Vec::new();
+        for key in files.keys(table)? {
+            let [Value::Blob(tenant), Value::Integer(version)] = key.as_slice() else { continue };
+            let tenant = TenantId(sixteen(tenant)?);
+            if !whole.contains(&KeyId::whole(tenant)) {
+                continue;
+            }
+            let gone = Wrapping::destroyed(tenant, u32::try_from(*version).unwrap_or(0));
+            let there = wrapping::copies(files, &key)?;
+            if there.iter().any(|copy| copy.as_ref() != Some(&gone)) {
+                rows.push(gone.row());
+            }
+            // Nothing of it stays in memory either: keys that were minted ahead, and those that are kept for reading.
+            lock(&self.wrapping).entry(tenant).or_default().clear();
+            lock(&self.purposes).retain(|(owner, _), _| *owner != tenant);
+            lock(&self.pools).remove(&tenant);
+            lock(&self.cache).retain(|_, batch| batch.tenant != tenant.0);
+        }
+        if rows.is_empty() { Ok(()) } else { files.put(&rows.iter().map(|row| (table, row)).collect::<Vec<_>>()) }
+    }
+
     /// Mints the next batch on a thread of its own; whether that has begun.
     fn mint_ahead(self: &Arc<Self>, tenant: TenantId) -> bool {
         let inner = Arc::clone(self);
@@ -371,6 +398,20 @@ impl Keyring for SqliteKeyring {
         Err(KeyringError::Rotated)
     }
 
+    fn lacks(&self, batches: &BTreeSet<[u8; 12]>) -> Result<usize, KeyringError> {
+        let files = lock(&self.inner.files);
+        let table = Table::named("batches")?;
+        let there: HashSet<Vec<u8>> = files
+            .keys(table)?
+            .into_iter()
+            .filter_map(|key| match key.into_iter().next() {
+                Some(Value::Blob(id)) => Some(id),
+                _ => None,
+            })
+            .collect();
+        Ok(batches.iter().filter(|batch| !there.contains(batch.as_slice())).count())
+    }
+
     fn rotate(&self) -> Option<&dyn Rotate> {
         Some(self)
     }
@@ -379,12 +420,14 @@ impl Keyring for SqliteKeyring {
         if keys.is_empty() {
             return Ok(());
         }
+        let (whole, single): (Vec<KeyId>, Vec<KeyId>) = keys.iter().partition(|key| key.is_whole());
         let mut by_batch: BTreeMap<[u8; 12], Vec<KeyId>> = BTreeMap::new();
-        for key in keys {
-            by_batch.entry(key.batch).or_default().push(*key);
+        for key in single {
+            by_batch.entry(key.batch).or_default().push(key);
         }
         let mut files = lock(&self.inner.files);
         files.writable()?;
+        self.inner.destroy_tenants(&mut files, &whole)?;
         for (batch, keys) in by_batch {
             lock(&self.inner.cache).remove(&batch);
             files.zero(batch, &keys)?;

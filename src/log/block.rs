@@ -2,7 +2,7 @@
 
 use super::index::{Index, Stream};
 use super::{Submission, SubmitError};
-use crate::kernel::{ClaimOp, Class, Expected, Guard, Header, KeyId, Moment, Position, Refusal, StreamId, Version};
+use crate::kernel::{ClaimOp, Class, Expected, Guard, Header, KeyId, Moment, Position, Refusal, StreamId, TenantId, Version};
 use crate::seal::{Draft, Record, Seat};
 
 /// The highest slot number of a batch of keys: bounds what a key id can make the index hold.
@@ -118,8 +118,12 @@ fn check_keys(index: &Index, header: &Header, stream: Option<&Stream>) -> Result
     if header.facts_key.slot >= MAX_SLOT || index.is_spent(header.facts_key) {
         return wrong("a secret's key seals no facts");
     }
-    if header.shredded.iter().any(|key| !index.is_spent(*key) && index.facts_key(*key).is_none()) {
+    let whole = |key: &KeyId| key.is_whole() && header.tenant == TenantId::SYSTEM && *key != KeyId::whole(TenantId::SYSTEM);
+    if header.shredded.iter().any(|key| !whole(key) && !index.is_spent(*key) && index.facts_key(*key).is_none()) {
         return wrong("only keys that sealed something are shredded");
+    }
+    if header.shredded.contains(&header.facts_key) {
+        return wrong("what tells of a shred stays readable");
     }
     Ok(())
 }

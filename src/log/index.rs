@@ -1,6 +1,8 @@
 //! What the sequencer knows: a fold of the clear headers, without any key. A clone is cheap, so a block is checked on a copy.
 
-use imbl::{HashMap, Vector};
+use std::collections::BTreeSet;
+
+use imbl::{HashMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use super::key_set::KeySet;
@@ -49,7 +51,11 @@ pub struct Index {
     command_ages: Vector<(Moment, [u8; 32])>,
     spent: KeySet,
     shredded: KeySet,
+    /// Tenants all of whose keys were destroyed, by the first bytes of their ids: in a set of slots, their numbers would take half a gigabyte.
+    tenants: OrdSet<[u8; 12]>,
     facts_keys: HashMap<[u8; 16], StreamId>,
+    /// The batches that they are of.
+    facts_batches: OrdSet<[u8; 12]>,
     tree: Frontier,
     head: Position,
     recorded_at: Moment,
@@ -102,6 +108,28 @@ impl Index {
         &self.shredded
     }
 
+    /// Whether a tenant's key was destroyed on purpose, alone or with all others.
+    #[must_use]
+    pub fn is_shredded(&self, tenant: TenantId, key: KeyId) -> bool {
+        self.shredded.contains(key) || self.tenants.contains(&KeyId::whole(tenant).batch)
+    }
+
+    /// All that was destroyed on purpose: keys, and tenants as a whole.
+    pub fn dead(&self) -> impl Iterator<Item = KeyId> + '_ {
+        self.shredded.iter().chain(self.tenants.iter().map(|batch| KeyId { batch: *batch, slot: u32::MAX }))
+    }
+
+    /// Those of them that sealed facts.
+    pub fn dead_facts(&self) -> impl Iterator<Item = KeyId> + '_ {
+        self.dead().filter(|key| key.is_whole() || self.facts_key(*key).is_some())
+    }
+
+    /// The batches of all keys that sealed something.
+    #[must_use]
+    pub fn batches(&self) -> BTreeSet<[u8; 12]> {
+        self.facts_batches.iter().copied().chain(self.spent.batches()).collect()
+    }
+
     /// The hash tree over all records so far.
     #[must_use]
     pub const fn tree(&self) -> &Frontier {
@@ -147,6 +175,9 @@ impl Index {
         self.streams.insert(header.stream, stream);
         if before.is_none() {
             self.facts_keys.insert(header.facts_key.to_bytes(), header.stream);
+            if !self.facts_batches.contains(&header.facts_key.batch) {
+                self.facts_batches.insert(header.facts_key.batch);
+            }
         }
         for claim in &header.claims {
             self.fold_claim(*claim, header.stream);
@@ -155,7 +186,11 @@ impl Index {
             self.spent.insert(secret.key);
         }
         for key in &header.shredded {
-            self.shredded.insert(*key);
+            if key.is_whole() {
+                self.tenants.insert(key.batch);
+            } else {
+                self.shredded.insert(*key);
+            }
         }
         if let Some(command) = header.command {
             let last = Position(header.position.0 + u64::from(header.group.count - 1 - header.group.index));

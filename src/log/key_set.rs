@@ -31,6 +31,11 @@ impl KeySet {
         }
     }
 
+    /// The batches that its keys are of.
+    pub fn batches(&self) -> impl Iterator<Item = [u8; 12]> + '_ {
+        self.0.keys().copied()
+    }
+
     /// All keys, batch by batch.
     pub fn iter(&self) -> impl Iterator<Item = KeyId> + '_ {
         self.0.iter().flat_map(|(batch, words)| {

@@ -238,8 +238,14 @@ impl Home {
                 Snapshot::default()
             }
         };
+        let at = snapshot.views.position();
         let vault = Vault::start(Arc::new(log), Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
         if vault.snapshot().await.is_some_and(|now| *now.index.tree() == tree) {
+            *vault.snapshot_turn().await = Some(self.snapshot());
+            // A crash may have come between a shred and the end of what was kept before it.
+            if vault.views().forgot().is_some_and(|forgot| forgot > at) {
+                vault.forget_snapshot().await?;
+            }
             return Ok(vault);
         }
         vault.shutdown().await;

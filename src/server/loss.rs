@@ -15,6 +15,7 @@ use crate::kernel::{Epoch, Position};
 use crate::keyring::Keyring;
 use crate::log::copies::{self, Depth, Refusal};
 use crate::log::{DoubledLog, EventLog};
+use crate::views::Opener;
 
 /// Says what is being accepted, until it is an event: what proves the loss may be gone before that.
 const PENDING: &str = "loss.pending";
@@ -56,7 +57,7 @@ impl Home {
         let old = newest.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(head))?;
         // It was appended already, and only the end of the acceptance is missing.
         if head < lost.from {
-            let (views, tree) = fold(&log, Arc::clone(&keyring), head, &|_| ()).await?;
+            let (views, tree) = fold(&log, &Opener::new(keyring.clone()), head, &|_| ()).await?;
             if views.position() != head {
                 return Err(HomeError::NotTheSame("it ends inside a group"));
             }

@@ -1,5 +1,6 @@
 //! Recovery into a new vault: the log up to a moment, the keyring, and one event that says where the history was cut.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use super::partial::Partial;
 use crate::credentials::vault::Event;
 use crate::credentials::{AnyEvent, Meta};
 use crate::kernel::{Epoch, KeyId, Moment, Plan, Position, StreamId, TenantId, Version, Write};
-use crate::keyring::{Keyring, Mode, Purpose, RootKeyProvider, SqliteKeyring};
+use crate::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::copies::{self, LOG};
-use crate::log::{AppendError, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SqliteLog};
+use crate::log::{AppendError, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SegmentLog, SqliteLog};
 use crate::seal::merkle::Frontier;
 use crate::seal::{Record, Seat};
 use crate::vault::{Author, Sealer, VaultError};
@@ -22,6 +23,8 @@ use crate::views::{Opener, StateHash, Views, catch_up};
 const COPIED_AT_ONCE: usize = 32 * 1024;
 /// The most keys that one event names as shredded.
 const SHREDDED_AT_ONCE: usize = 4096;
+/// The most things or tenants that one event names.
+const NAMED_AT_ONCE: usize = 1024;
 
 /// The moment to restore to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,40 @@ pub struct Restored {
     pub begins_at: Position,
 }
 
+/// What a history has destroyed.
+#[derive(Default)]
+struct Died {
+    keys: Vec<KeyId>,
+    things: Vec<StreamId>,
+    tenants: Vec<TenantId>,
+}
+
+impl Died {
+    /// Takes in what a log says after a position.
+    async fn read(&mut self, log: &dyn EventLog, mut after: Position, opener: &Opener) -> Result<(), HomeError> {
+        loop {
+            let records = log.read(after, MAX_BLOCK_RECORDS).await?;
+            let Some(last) = records.last() else { return Ok(()) };
+            after = last.header().position;
+            records.iter().try_for_each(|record| self.take(record, opener))?;
+        }
+    }
+
+    /// Takes in what a record says. Its header is believed when its facts box has opened.
+    fn take(&mut self, record: &Record, opener: &Opener) -> Result<(), HomeError> {
+        if record.header().shredded.is_empty() {
+            return Ok(());
+        }
+        let event = opener.open(record).map_err(VaultError::from)?.stored.event;
+        self.keys.extend(&record.header().shredded);
+        if let AnyEvent::Vault(Event::Shredded { things, tenants, .. }) = event {
+            self.things.extend(things);
+            self.tenants.extend(tenants);
+        }
+        Ok(())
+    }
+}
+
 /// A history up to a moment, and what came after it.
 struct Cut {
     views: Views,
@@ -77,7 +114,9 @@ struct Cut {
     old_head: Position,
     old_epoch: Epoch,
     dropped: u64,
-    shredded_since: Vec<KeyId>,
+    since: Died,
+    /// Whether something was shredded after its end, as later backups tell: its state is not what it was then.
+    is_older_than_a_shred: bool,
 }
 
 impl Home {
@@ -101,13 +140,14 @@ impl Home {
         } else {
             (self.read()?, None)
         };
-        let cut = self.cut(&source, until, progress).await?;
-        if let Some(manifest) = &manifest {
+        let later = manifest.as_ref().map_or(Ok(Vec::new()), |manifest| backup::later(&self.folder, manifest))?;
+        let cut = self.cut(&source, until, later, progress).await?;
+        if let Some(manifest) = manifest.as_ref().filter(|_| !cut.is_older_than_a_shred) {
             manifest.agrees(&cut.state, &self.folder)?;
         }
         let at = cut.views.position();
         let log = SqliteLog::open(&partial.path().join(LOG), Options::default())?;
-        copy(&*source.log, &log, at, progress).await?;
+        let kept = copy(&*source.log, &log, at, progress).await?;
         if manifest.is_none() {
             // After the log: a slot is used only when its batch is in the keyring, so that this copy holds every key that the log needs.
             source.keyring.copy_to(partial.path())?;
@@ -116,7 +156,13 @@ impl Home {
         let number = cut.old_epoch.number + 1;
         let (keyring, _) = SqliteKeyring::open(partial.path(), &root as &dyn RootKeyProvider, Mode::Serve, number, Arc::clone(&self.random))?;
         let keyring = Arc::new(keyring);
-        keyring.destroy(&cut.shredded_since)?;
+        match keyring.lacks(&kept.batches)? {
+            0 => {}
+            lacks => return Err(KeyringError::TooOld(lacks).into()),
+        }
+        // Those before the moment too: the copy may be older than their end.
+        keyring.destroy(&kept.shredded)?;
+        keyring.destroy(&cut.since.keys)?;
         let epoch = Epoch { number, id: self.random.array() };
         let block = self.beginning(&cut, keyring.clone(), epoch)?;
         append(&log, at, block).await?;
@@ -131,14 +177,15 @@ impl Home {
             merkle_root: cut.tree.root(),
             state: cut.state,
             dropped: cut.dropped,
-            shredded_since: cut.shredded_since.len(),
+            shredded_since: cut.since.keys.len(),
             epoch,
             begins_at,
         })
     }
 
     /// Folds the old history up to the moment, and reads the headers of the rest to their real end: what was shredded there stays shredded.
-    async fn cut(&self, source: &Reading, until: Until, progress: Progress<'_>) -> Result<Cut, HomeError> {
+    /// So does what logs of the same history tell that go on after its end.
+    async fn cut(&self, source: &Reading, until: Until, later: Vec<SegmentLog>, progress: Progress<'_>) -> Result<Cut, HomeError> {
         let head = *source.log.head().borrow();
         let until = match until {
             Until::Position(position) if position > head => return Err(HomeError::PastTheEnd(head)),
@@ -146,24 +193,35 @@ impl Home {
             Until::Instant(instant) => source.log.seek(instant).await?,
             Until::End => head,
         };
-        let (views, tree) = fold(&*source.log, source.keyring.clone(), until, &|at| progress(Step::Folding, at, until)).await?;
+        // What died later is not opened, whatever the keyring still holds: both vaults are to be the same.
+        let opener = Opener::new(source.keyring.clone());
+        opener.learn(&*source.log, until).await?;
+        let mut since = Died::default();
+        for log in later {
+            opener.learn(&log, head).await?;
+            since.read(&log, head, &opener).await?;
+        }
+        let is_older_than_a_shred = !since.keys.is_empty();
+        let (views, tree) = fold(&*source.log, &opener, until, &|at| progress(Step::Folding, at, until)).await?;
         if views.vault().is_none() {
             return Err(HomeError::BeforeTheBeginning(first_whole(&*source.log, head).await?));
         }
         let state = state_hash(&views, &*source.keyring)?;
-        let (mut at, mut dropped, mut shredded_since) = (views.position(), 0, Vec::new());
+        let (mut at, mut dropped) = (views.position(), 0);
         // To the real end: a server may go on writing, and what it writes after this is not of this history.
         loop {
             let records = source.log.read(at, MAX_BLOCK_RECORDS).await?;
             let Some(last) = records.last() else { break };
             at = last.header().position;
             dropped += records.len() as u64;
-            shredded_since.extend(records.iter().flat_map(|record| record.header().shredded.iter().copied()));
+            records.iter().try_for_each(|record| since.take(record, &opener))?;
         }
         let old_head = at;
         let last = source.log.fetch(&[old_head]).await?;
         let old_epoch = last.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(old_head))?;
-        Ok(Cut { views, tree, state, old_head, old_epoch, dropped, shredded_since })
+        since.keys.sort_unstable();
+        since.keys.dedup();
+        Ok(Cut { views, tree, state, old_head, old_epoch, dropped, since, is_older_than_a_shred })
     }
 
     /// The first group of the new history: where the old one was cut, and which keys had died by its end.
@@ -176,11 +234,17 @@ impl Home {
             state: hex(&cut.state.hash),
             dropped_to: cut.old_head,
         };
-        let mut keys = cut.shredded_since.chunks(SHREDDED_AT_ONCE);
+        let said = |things: &[StreamId], tenants: &[TenantId]| Event::Shredded {
+            secrets: Vec::new(),
+            reason: "shredded before the restore".into(),
+            things: things.to_vec(),
+            tenants: tenants.to_vec(),
+        };
+        let mut keys = cut.since.keys.chunks(SHREDDED_AT_ONCE);
         let mut events = vec![(restored, keys.next().unwrap_or_default().to_vec())];
-        for keys in keys {
-            events.push((Event::Shredded { secrets: Vec::new(), reason: "shredded before the restore".into() }, keys.to_vec()));
-        }
+        events.extend(keys.map(|keys| (said(&[], &[]), keys.to_vec())));
+        events.extend(cut.since.things.chunks(NAMED_AT_ONCE).map(|things| (said(things, &[]), Vec::new())));
+        events.extend(cut.since.tenants.chunks(NAMED_AT_ONCE).map(|tenants| (said(&[], tenants), Vec::new())));
         self.first_group(&cut.views, cut.old_head, "restore", events, keyring, epoch)
     }
 
@@ -224,7 +288,9 @@ impl Home {
     /// Folds the new files from zero, as a server will, and compares root and state with those of the old vault.
     async fn check(&self, log: &SqliteLog, cut: &Cut, keyring: Arc<SqliteKeyring>, progress: Progress<'_>) -> Result<(), HomeError> {
         let at = cut.views.position();
-        let (mut views, mut tree) = fold(log, keyring.clone(), at, &|done| progress(Step::Checking, done, at)).await?;
+        let opener = Opener::new(keyring.clone());
+        opener.learn(log, at).await?;
+        let (mut views, mut tree) = fold(log, &opener, at, &|done| progress(Step::Checking, done, at)).await?;
         if tree.root() != cut.tree.root() {
             return Err(HomeError::NotTheSame("its Merkle root is another"));
         }
@@ -232,7 +298,7 @@ impl Home {
             return Err(HomeError::NotTheSame("its state hash is another"));
         }
         let end = *log.head().borrow();
-        catch_up(&mut views, &mut tree, log, &Opener::new(keyring), end, &|_| ()).await?;
+        catch_up(&mut views, &mut tree, log, &opener, end, &|_| ()).await?;
         if views.position() == end && last_epoch(log).await? == cut.old_epoch.number + 1 {
             Ok(())
         } else {
@@ -241,14 +307,9 @@ impl Home {
     }
 }
 
-pub(super) async fn fold(
-    log: &dyn EventLog,
-    keyring: Arc<SqliteKeyring>,
-    until: Position,
-    progress: crate::views::Progress<'_>,
-) -> Result<(Views, Frontier), HomeError> {
+pub(super) async fn fold(log: &dyn EventLog, opener: &Opener, until: Position, progress: crate::views::Progress<'_>) -> Result<(Views, Frontier), HomeError> {
     let (mut views, mut tree) = (Views::default(), Frontier::default());
-    catch_up(&mut views, &mut tree, log, &Opener::new(keyring), until, progress).await?;
+    catch_up(&mut views, &mut tree, log, opener, until, progress).await?;
     Ok((views, tree))
 }
 
@@ -272,13 +333,32 @@ async fn first_whole(log: &dyn EventLog, head: Position) -> Result<Position, Log
     Ok(head)
 }
 
-async fn copy(from: &dyn EventLog, into: &SqliteLog, until: Position, progress: Progress<'_>) -> Result<(), HomeError> {
+/// What the records that are kept say of keys.
+#[derive(Default)]
+struct Kept {
+    batches: BTreeSet<[u8; 12]>,
+    shredded: Vec<KeyId>,
+}
+
+impl Kept {
+    fn take(&mut self, record: &Record) {
+        let header = record.header();
+        self.batches.extend(header.secrets.iter().map(|secret| secret.key.batch).chain([header.facts_key.batch]));
+        self.shredded.extend(&header.shredded);
+    }
+}
+
+async fn copy(from: &dyn EventLog, into: &SqliteLog, until: Position, progress: Progress<'_>) -> Result<Kept, HomeError> {
+    let mut kept = Kept::default();
     let (mut written, mut at) = (Position::ZERO, Position::ZERO);
     let mut block: Vec<Record> = Vec::new();
     loop {
         let mut records = from.read(at, MAX_BLOCK_RECORDS).await?;
         records.retain(|record| record.header().position <= until);
         let ended = records.is_empty();
+        for record in &records {
+            kept.take(record);
+        }
         at = records.last().map_or(at, |last| last.header().position);
         block.append(&mut records);
         if block.len() >= COPIED_AT_ONCE || (ended && !block.is_empty()) {
@@ -287,7 +367,7 @@ async fn copy(from: &dyn EventLog, into: &SqliteLog, until: Position, progress: 
             progress(Step::Copying, at, until);
         }
         if ended {
-            return Ok(());
+            return Ok(kept);
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::access::{Principal, Resource, authorize};
 use super::filter::{Filter, Verdict};
 use super::{Vault, VaultError};
-use crate::credentials::{AnyState, Meta, attempts, connection, connector, consumer, vault};
+use crate::credentials::{AnyState, Meta, attempts, connection, connector, consumer, tenant, vault};
 use crate::kernel::{Header, KeyId, Permission, Position, Refusal, StreamId, TenantId};
+use crate::log::Index;
 use crate::seal::Record;
 use crate::views::Views;
 
@@ -25,8 +26,10 @@ pub struct Shown {
     pub record: Record,
     /// How it came about.
     pub meta: Meta,
-    /// What happened; verifiers are hidden.
+    /// What happened; verifiers are hidden. Null, when it was shredded.
     pub facts: serde_json::Value,
+    /// Whether the key of its facts was destroyed: only the clear header is left.
+    pub shredded: bool,
     /// Which of its secret boxes were shredded, in their order.
     pub gone: Vec<bool>,
 }
@@ -201,20 +204,29 @@ impl Vault {
             Verdict::Yes => true,
             Verdict::Open => {
                 *opened += 1;
-                filter.judge_facts(views, header, &self.opener.open(record)?.stored)
+                // Of what was shredded nobody knows whether it fits.
+                let facts = self.opener.open_unless_shredded(record)?;
+                facts.is_some_and(|facts| filter.judge_facts(views, header, &facts.stored))
             }
         })
     }
 
     async fn show(&self, records: Vec<Record>) -> Result<Vec<Shown>, VaultError> {
-        let keys: Vec<KeyId> = records.iter().flat_map(|record| record.header().secrets.iter().map(|secret| secret.key)).collect();
-        let gone = self.sequencer.look(move |index| keys.into_iter().map(|key| (key, index.shredded().contains(key))).collect::<BTreeMap<_, _>>()).await;
+        let of = |record: &Record| record.header().secrets.iter().map(|secret| (record.header().tenant, secret.key)).collect::<Vec<_>>();
+        let keys: Vec<(TenantId, KeyId)> = records.iter().flat_map(of).collect();
+        let dead = move |index: &Index| keys.into_iter().map(|(tenant, key)| (key, index.is_shredded(tenant, key))).collect::<BTreeMap<_, _>>();
+        let gone = self.sequencer.look(dead).await;
         let gone = gone.ok_or_else(|| VaultError::Stopped("the sequencer has stopped".into()))?;
         let show = |record: Record| {
-            let opened = self.opener.open(&record)?;
+            let opened = self.opener.open_unless_shredded(&record)?;
             let is_gone = |key: &KeyId| gone.get(key).copied().unwrap_or(false);
             let gone = record.header().secrets.iter().map(|secret| is_gone(&secret.key)).collect();
-            Ok(Shown { meta: opened.stored.meta, facts: opened.stored.event.shown()?, gone, record })
+            let shredded = opened.is_none();
+            let (meta, facts) = match opened {
+                Some(opened) => (opened.stored.meta, opened.stored.event.shown()?),
+                None => (Meta::default(), serde_json::Value::Null),
+            };
+            Ok(Shown { record, meta, facts, shredded, gone })
         };
         records.into_iter().map(show).collect()
     }
@@ -224,8 +236,7 @@ impl Vault {
 /// applications sees only what belongs to them, or to none. Who runs the vault sees also what was tried under names that are nobody's.
 fn visible(views: &Views, principal: &Principal, header: &Header) -> bool {
     if header.tenant == TenantId::SYSTEM {
-        let runs = || header.kind == attempts::NAME && principal.held().holds(Permission::VaultOperate);
-        return [connector::NAME, vault::NAME].contains(&header.kind.as_str()) || runs();
+        return concerns(views, principal, header);
     }
     let named = |app: &str| principal.app_ids.is_empty() || principal.app_ids.iter().any(|own| own == app);
     let seen = match views.thing(header.stream).map(|entry| &entry.state) {
@@ -233,7 +244,22 @@ fn visible(views: &Views, principal: &Principal, header: &Header) -> bool {
         Some(AnyState::Connection(connection::State::Deleted { key, .. })) => named(&key.app),
         Some(AnyState::Consumer(consumer::State::Live(live))) => named(&live.app),
         Some(AnyState::Consumer(consumer::State::Deleted { app, .. })) => named(app),
+        // Which application it belonged to is not known any more.
+        Some(AnyState::Shredded(_)) => principal.app_ids.is_empty(),
         _ => true,
     };
     header.tenant == principal.tenant && seen
+}
+
+/// Whether what the system owns is a principal's business: shipped connectors, and what became of the vault. What was done to keys for somebody is
+/// that tenant's, and that of those who run the vault; so are the ends of tenants, and what was tried under names that are nobody's.
+fn concerns(views: &Views, principal: &Principal, header: &Header) -> bool {
+    let runs = || principal.held().holds(Permission::VaultOperate);
+    let own = || header.actor == StreamId::default() || views.thing(header.actor).is_some_and(|actor| actor.tenant == principal.tenant);
+    match (header.kind.as_str(), header.event_type.as_str()) {
+        (vault::NAME, "shredded" | "root_rotated" | "tenant_key_rotated") => principal.is_home || own(),
+        (connector::NAME | vault::NAME, _) => true,
+        (attempts::NAME, _) | (tenant::NAME, "shred_requested" | "shred_approved" | "shred_cancelled" | "shredded") => runs(),
+        _ => false,
+    }
 }

@@ -197,7 +197,10 @@ pub fn is_usable(views: &Views, id: StreamId, now: Moment) -> bool {
 #[must_use]
 pub fn is_suspended(views: &Views, owner: TenantId) -> bool {
     let state = views.tenant_stream(owner).and_then(|id| views.thing(id)).map(|entry| &entry.state);
-    matches!(state, Some(AnyState::Tenant(tenant::State::Live { suspended_at: Some(_), .. })))
+    matches!(
+        state,
+        Some(AnyState::Tenant(tenant::State::Live { suspended_at: Some(_), .. } | tenant::State::Live { shred: Some(_), .. } | tenant::State::Shredded { .. }))
+    )
 }
 
 /// A user that may act; a session that began before its last sign-out has none.

@@ -201,7 +201,7 @@ impl Vault {
             let header = record.header();
             if header.position <= through {
                 keys.extend(header.secrets.iter().map(|secret| ((header.position, secret.name.clone()), secret.key)));
-                if let AnyEvent::Connection(event) = self.opener.open(&record)?.stored.event {
+                if let Some(AnyEvent::Connection(event)) = self.opener.event(&record)? {
                     walk.take(header, event);
                 }
             }
@@ -209,7 +209,8 @@ impl Vault {
         }
         let mut found = walk.found;
         let all: Vec<KeyId> = keys.values().copied().collect();
-        let dead = self.sequencer.look(move |index| all.into_iter().filter(|key| index.shredded().contains(*key)).collect::<Vec<_>>()).await;
+        let owner = entry.tenant;
+        let dead = self.sequencer.look(move |index| all.into_iter().filter(|key| index.is_shredded(owner, *key)).collect::<Vec<_>>()).await;
         let dead = dead.ok_or_else(|| VaultError::Stopped("the sequencer has stopped".into()))?;
         for descent in &mut found {
             let position = descent.position;

@@ -8,6 +8,7 @@ mod backups;
 mod calls;
 mod catalog;
 pub mod compensation;
+mod doomed;
 mod execute;
 pub mod export;
 pub mod exposure;
@@ -29,6 +30,7 @@ mod sealer;
 mod sessions;
 mod shred;
 mod standing;
+mod tenant_end;
 mod tenants;
 mod thing;
 mod tokens;
@@ -42,6 +44,7 @@ pub use attempts::{Door, Locked, wait};
 pub use audit::{Page, Shown, Stretch};
 pub use authenticate::{Access, Unusable, is_suspended, is_usable};
 pub use calls::Call;
+pub use doomed::{Confirmed, Doomed, Preview, Target};
 pub use execute::{Answer, Command, Given, Kept};
 pub use filter::{Decision, Filter};
 pub use genesis::{Genesis, begin};
@@ -56,6 +59,7 @@ pub use rotate::{KeyState, Outcome, Root, Rotation};
 pub use sealer::{Author, SealFailure, Sealer};
 pub use sessions::{LoggedIn, SESSION_SECONDS};
 pub use shred::MAX_SHREDDED;
+pub use tenant_end::{TenantContents, WAIT as TENANT_WAIT};
 pub use thing::Around;
 pub use tokens::{Client, For, Minted, REFRESH_SECONDS, Rejected};
 
@@ -63,7 +67,7 @@ use crate::credentials::FactsError;
 use crate::kernel::{Clock, KeyId, Random, Refusal, TenantId};
 use crate::keyring::{Keyring, KeyringError, Purpose, PurposeKey};
 use crate::log::{EventLog, LogError, Sequencer, SubmitError};
-use crate::views::{FoldError, Live, Opener, Snapshot};
+use crate::views::{CatchUpError, FoldError, Live, Opener, Snapshot};
 
 /// Why a command or a query has no answer. A refusal is data for the caller; the rest goes to the log in full, and to the client in five words.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +120,26 @@ impl From<SubmitError> for VaultError {
     }
 }
 
+/// Folds the log on. Where a key was destroyed whose end the log tells only later, that is looked for first.
+async fn fold(log: &Arc<dyn EventLog>, clock: &Arc<dyn Clock>, opener: &Arc<Opener>, from: Snapshot) -> Result<(Arc<Live>, Sequencer), VaultError> {
+    let begin = async |from: Snapshot| {
+        let views = Arc::new(Live::new(Arc::clone(opener), from.views));
+        let subscriber = Arc::clone(&views) as Arc<dyn crate::log::Subscriber>;
+        let sequencer = Sequencer::start(Arc::clone(log), Arc::clone(clock), subscriber, from.index).await?;
+        Ok::<_, VaultError>((views, sequencer))
+    };
+    let (views, sequencer) = begin(from.clone()).await?;
+    if !views.lacks_a_shred() {
+        return Ok((views, sequencer));
+    }
+    sequencer.shutdown().await;
+    match opener.learn(&**log, from.index.head()).await {
+        Ok(()) => begin(from).await,
+        Err(CatchUpError::Log(error)) => Err(error.into()),
+        Err(CatchUpError::Fold(error)) => Err(error.into()),
+    }
+}
+
 /// A running vault.
 pub struct Vault {
     log: Arc<dyn EventLog>,
@@ -141,6 +165,8 @@ pub struct Vault {
     attempts: attempts::Attempts,
     rotations: rotate::Rotations,
     backups: backups::Standing,
+    /// Where the latest snapshot lies.
+    kept: tokio::sync::Mutex<Option<std::path::PathBuf>>,
     reads: query::Reads,
     /// The turn of a command that others were faster than, time and again.
     contended: tokio::sync::Mutex<()>,
@@ -164,16 +190,19 @@ impl Vault {
         from: Snapshot,
     ) -> Result<Self, VaultError> {
         let opener = Arc::new(Opener::new(Arc::clone(&keyring)));
-        let views = Arc::new(Live::new(Arc::clone(&opener), from.views));
-        let subscriber = Arc::clone(&views) as Arc<dyn crate::log::Subscriber>;
-        let sequencer = Sequencer::start(Arc::clone(&log), Arc::clone(&clock), subscriber, from.index).await?;
+        opener.forget(from.index.dead_facts());
+        let (views, sequencer) = fold(&log, &clock, &opener, from).await?;
         if let Some(cause) = views.failure() {
             return Err(VaultError::Stopped(cause));
         }
-        let known = sequencer.look(|index| (index.epoch(), index.shredded().iter().collect::<Vec<KeyId>>())).await;
-        let (epoch, shredded) = known.unwrap_or_default();
+        let known = sequencer.look(|index| (index.epoch(), index.dead().collect::<Vec<KeyId>>(), index.batches())).await;
+        let (epoch, dead, batches) = known.unwrap_or_default();
         let epoch = epoch.ok_or_else(|| VaultError::Stopped("the log is empty: it has not begun".into()))?;
-        keyring.destroy(&shredded)?;
+        match keyring.lacks(&batches)? {
+            0 => {}
+            lacks => return Err(KeyringError::TooOld(lacks).into()),
+        }
+        keyring.destroy(&dead)?;
         let sealer = Sealer::new(Arc::clone(&keyring), Arc::clone(&random), epoch)?;
         let token_key = keyring.purpose(TenantId::SYSTEM, Purpose::Token)?;
         let jwt_key = keyring.purpose(TenantId::SYSTEM, Purpose::Jwt)?;
@@ -189,6 +218,7 @@ impl Vault {
             attempts: attempts::Attempts::default(),
             rotations: rotate::Rotations::default(),
             backups: backups::Standing::default(),
+            kept: tokio::sync::Mutex::default(),
             log,
             keyring,
             clock,

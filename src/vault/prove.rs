@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::export::Line;
 use super::{Vault, VaultError};
 use crate::kernel::{Epoch, Position};
-use crate::keyring::KeyringError;
 use crate::log::Prover;
 use crate::seal::checkpoint::{self, VerifierKey};
 use crate::seal::{Key, Record};
@@ -177,11 +176,7 @@ impl Vault {
 
     /// An event as a line of an export. Who may see it is the caller's matter; who may not gets [`Line::passed`].
     pub fn line(&self, leaf: u64, record: &Record) -> Result<Line, VaultError> {
-        let opened = match self.opener.open(record) {
-            Ok(opened) => Some(opened),
-            Err(error) if matches!(error.cause, crate::views::FoldCause::Key(KeyringError::Destroyed(_))) => None,
-            Err(error) => return Err(error.into()),
-        };
+        let opened = self.opener.open_unless_shredded(record)?;
         Ok(Line::event(leaf, record, opened.as_ref(), &self.notary.seed)?)
     }
 }

@@ -91,6 +91,7 @@ impl Vault {
 
     /// The views and the tree at an earlier position, folded on from the nearest root.
     async fn past(&self, position: Position) -> Result<Result<Root, Busy>, VaultError> {
+        let kept = self.views.turn();
         let from = self.views.root_before(position);
         let Ok(turn) = self.turn(position.0 - from.views.position().0).await else { return Ok(Err(Busy)) };
         let (mut views, mut tree) = ((*from.views).clone(), from.tree);
@@ -101,7 +102,7 @@ impl Vault {
         }
         let root = Root { views: Arc::new(views), tree };
         if matches!(turn, Turn::Deep(_)) {
-            self.views.keep(root.clone());
+            self.views.keep(root.clone(), kept);
         }
         Ok(Ok(root))
     }

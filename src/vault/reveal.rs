@@ -59,6 +59,9 @@ impl Vault {
             _ => None,
         };
         let rule = self.may(principal, permission, Resource { tenant: entry.tenant, app })?.to_owned();
+        if matches!(entry.state, AnyState::Shredded(_)) {
+            return Err(Refusal::Shredded.into());
+        }
         let mut shown: Vec<SecretRef> = Vec::new();
         let command = Command { principal, meta: Meta { rule: Some(rule), ..meta }, idempotency: None };
         let answer = self.execute(&command, |given: &Given<'_>| {

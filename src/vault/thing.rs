@@ -23,7 +23,7 @@ pub struct Around {
 }
 
 impl Vault {
-    /// A thing around its event at a position; `None` when none of its events stands there. `near` is the same thing around an earlier event, if
+    /// A thing around its event at a position; `None` when none of its events stands there, or it was shredded. `near` is the same thing around an earlier event, if
     /// that is known: the fold goes on from there.
     pub async fn thing_at(&self, stream: StreamId, position: Position, near: Option<&Around>) -> Result<Option<Around>, VaultError> {
         let Some(record) = self.own_event(stream, position).await? else { return Ok(None) };
@@ -38,10 +38,11 @@ impl Vault {
         between.reverse();
         for places in between.chunks(AT_ONCE) {
             for earlier in self.log.fetch(places).await? {
-                state = state.evolve(earlier.header(), self.opener.open(&earlier)?.stored.event);
+                let Some(event) = self.opener.event(&earlier)? else { return Ok(None) };
+                state = state.evolve(earlier.header(), event);
             }
         }
-        let opened = self.opener.open(&record)?;
+        let Some(opened) = self.opener.open_unless_shredded(&record)? else { return Ok(None) };
         let event = Opener::stored(&record, &opened.json)?.event;
         let after = state.clone().evolve(record.header(), opened.stored.event);
         Ok(Some(Around { header: record.header().clone(), event, before: state, after }))

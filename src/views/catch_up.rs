@@ -1,6 +1,6 @@
 //! The only fold over a log: from where the views stand, up to a position.
 
-use super::{FoldError, Opener, Views};
+use super::{FoldCause, FoldError, Opener, Views};
 use crate::kernel::Position;
 use crate::log::{EventLog, LogError, MAX_BLOCK_RECORDS};
 use crate::seal::Record;
@@ -31,13 +31,24 @@ pub async fn catch_up(
     until: Position,
     progress: Progress<'_>,
 ) -> Result<(), CatchUpError> {
+    let mut learned = false;
     loop {
         // A group is at most this large, so that each read holds the end of at least one, unless the log ends first.
         let records = log.read(views.position(), MAX_BLOCK_RECORDS).await?;
         let ends = |record: &Record| record.header().group.ends() && record.header().position <= until;
         let whole = records.iter().rposition(ends).map_or(0, |last| last + 1);
         for record in records.iter().take(whole) {
-            views.fold(record.header(), opener.open(record)?.stored.event);
+            let event = match opener.event(record) {
+                // The event that says so comes later in the log.
+                Err(FoldError { cause: FoldCause::Unexplained(_), .. }) if !learned => {
+                    learned = true;
+                    opener.learn(log, record.header().position).await?;
+                    opener.event(record)?
+                }
+                event => event?,
+            };
+            opener.note(record.header(), event.as_ref());
+            views.take(record.header(), event);
             tree.push(record.leaf());
         }
         progress(views.position());

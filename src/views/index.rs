@@ -76,7 +76,7 @@ impl Views {
         if let Some(kind) = entry.state.sort().filter(|kind| is_listed(*kind)) {
             self.listed.insert((entry.tenant, kind, entry.first), id);
         }
-        if matches!(entry.state, AnyState::Connection(_)) {
+        if entry.state.kind() == connection::NAME {
             let latest = self.connections_last.get(&entry.tenant).copied().unwrap_or_default();
             self.connections_last.insert(entry.tenant, latest.max(entry.last));
         }
@@ -88,6 +88,7 @@ impl Views {
                 self.tenants.insert(name.to_string(), (*tenant, id));
                 self.tenant_streams.insert(*tenant, id);
             }
+            AnyState::Tenant(tenant::State::Shredded { tenant, .. }) => drop(self.tenant_streams.insert(*tenant, id)),
             AnyState::Connector(connector::State::Live(live)) => {
                 self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
             }
@@ -183,11 +184,29 @@ impl Views {
             }
         }
         match &entry.state {
-            AnyState::Integration(state) => self.integration_of(id, &entry, state),
+            AnyState::Integration(state) => {
+                if let Some((api, service)) = state.service() {
+                    self.index_integration(entry.tenant, api, service);
+                }
+            }
             AnyState::Connector(connector::State::Live(live)) => {
                 self.connectors.insert((entry.tenant, live.unified_api.clone(), live.service_id.clone()), id);
             }
             _ => {}
+        }
+    }
+
+    /// Which of a tenant's integrations with a service counts, of all that there are and were: as a snapshot brings it, whatever came when.
+    pub(super) fn index_integration(&mut self, tenant: TenantId, api: &str, service: &str) {
+        let of_name = self.listed(tenant, Kind::Integration, Position::ZERO).filter(|(_, entry)| match &entry.state {
+            AnyState::Integration(state) => state.service() == Some((api, service)),
+            _ => false,
+        });
+        let latest = of_name.map(|(id, entry)| (entry.state.is_live(), (entry.first, id))).max();
+        let name = (tenant, api.to_owned(), service.to_owned());
+        match latest {
+            Some((_, latest)) => drop(self.integrations.insert(name, latest)),
+            None => drop(self.integrations.remove(&name)),
         }
     }
 

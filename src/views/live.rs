@@ -1,11 +1,12 @@
 //! The views of a running vault: folded by the sequencer, read by everybody.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use super::roots::Roots;
-use super::{FoldError, Opener, Root, Views};
+use super::{FoldCause, FoldError, Opener, Root, Views, destroys_facts};
 use crate::kernel::Position;
 use crate::log::{Index, Subscriber};
 use crate::seal::Record;
@@ -17,6 +18,8 @@ pub struct Live {
     folding: Mutex<Views>,
     roots: Mutex<Roots>,
     failed: Mutex<Option<String>>,
+    turn: AtomicU64,
+    unexplained: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -27,7 +30,15 @@ impl Live {
     /// From these views on, to be folded by a sequencer that catches up.
     #[must_use]
     pub fn new(opener: Arc<Opener>, from: Views) -> Self {
-        Self { opener, current: ArcSwap::from_pointee(from.clone()), folding: Mutex::new(from), roots: Mutex::default(), failed: Mutex::default() }
+        Self {
+            opener,
+            current: ArcSwap::from_pointee(from.clone()),
+            folding: Mutex::new(from),
+            roots: Mutex::default(),
+            failed: Mutex::default(),
+            turn: AtomicU64::default(),
+            unexplained: AtomicBool::default(),
+        }
     }
 
     /// One consistent snapshot.
@@ -48,17 +59,38 @@ impl Live {
         lock(&self.roots).before(position)
     }
 
-    /// Keeps what a read of the past has folded.
-    pub fn keep(&self, root: Root) {
-        lock(&self.roots).keep(root);
+    /// Keeps what a read of the past has folded since a turn.
+    pub fn keep(&self, root: Root, turn: u64) {
+        let mut roots = lock(&self.roots);
+        if self.turn() == turn {
+            roots.keep(root);
+        }
+    }
+
+    /// How often kept roots were dropped: one that was folded before is not kept after.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::SeqCst)
+    }
+
+    /// Whether the fold stopped at a key that was destroyed, which a later event may explain.
+    #[must_use]
+    pub fn lacks_a_shred(&self) -> bool {
+        self.unexplained.load(Ordering::SeqCst)
     }
 
     fn fold_one(&self, views: &mut Views, record: &Record, opened: Option<&Arc<[u8]>>) -> Result<(), FoldError> {
         let event = match opened {
-            Some(json) => Opener::stored(record, json)?.event,
-            None => self.opener.open(record)?.stored.event,
+            Some(json) if !self.opener.is_forgotten(record) => Some(Opener::stored(record, json)?.event),
+            _ => self.opener.event(record)?,
         };
-        views.fold(record.header(), event);
+        if event.as_ref().is_some_and(destroys_facts) {
+            // What was kept before holds more than may be kept.
+            self.turn.fetch_add(1, Ordering::SeqCst);
+            self.opener.note(record.header(), event.as_ref());
+            *lock(&self.roots) = Roots::default();
+        }
+        views.take(record.header(), event);
         Ok(())
     }
 }
@@ -78,12 +110,13 @@ impl Subscriber for Live {
                     let current = Arc::new(views.clone());
                     // The tree is that of the last record: where a group goes on, the views are not yet there.
                     if current.position() == index.head() && lock(&self.roots).want(current.position()) {
-                        self.keep(Root { views: Arc::clone(&current), tree: index.tree().clone() });
+                        self.keep(Root { views: Arc::clone(&current), tree: index.tree().clone() }, self.turn());
                     }
                     self.current.store(current);
                 }
                 Ok(()) => {}
                 Err(error) => {
+                    self.unexplained.store(matches!(error.cause, FoldCause::Unexplained(_)), Ordering::SeqCst);
                     tracing::error!(%error, "the fold has stopped");
                     *failed = Some(error.to_string());
                 }

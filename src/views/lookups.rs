@@ -276,6 +276,15 @@ impl Views {
         if let Some(AnyState::Vault(vault)) = state { vault.verified } else { None }
     }
 
+    /// The latest event that says that nothing is left of a thing or a tenant.
+    #[must_use]
+    pub fn forgot(&self) -> Option<Position> {
+        match &self.thing(self.vault?)?.state {
+            AnyState::Vault(vault) => vault.forgot,
+            _ => None,
+        }
+    }
+
     /// Connections whose exchange has no result yet.
     pub fn flights(&self) -> impl Iterator<Item = (StreamId, Position)> {
         self.things.iter().filter_map(|(id, entry)| match &entry.state {

@@ -7,6 +7,7 @@ mod lookups;
 mod opener;
 mod retire;
 mod roots;
+mod shred;
 mod snapshot;
 mod state_hash;
 
@@ -16,6 +17,7 @@ pub use lookups::CREDENTIALS;
 pub use opener::{FoldCause, FoldError, Opened, Opener};
 pub use retire::REPLAY;
 pub use roots::Root;
+pub use shred::destroys_facts;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use state_hash::StateHash;
 
@@ -107,7 +109,8 @@ impl Views {
     /// The one fold: takes the next event in.
     pub fn fold(&mut self, header: &Header, mut event: AnyEvent) {
         (self.position, self.recorded_at) = (header.position, header.recorded_at);
-        if let AnyEvent::Vault(crate::credentials::vault::Event::Shredded { secrets, .. }) = &event {
+        if let AnyEvent::Vault(crate::credentials::vault::Event::Shredded { secrets, things, tenants, .. }) = &event {
+            self.forget(things, tenants);
             let gone: std::collections::HashSet<(Position, &str)> = secrets.iter().map(|secret| (secret.position, secret.name.as_str())).collect();
             // Retention takes what is due first, so that they are found at the front; the search ends with the last one.
             let dead = self.retired.keys().filter(|(_, position, name)| gone.contains(&(*position, name.as_str())));
@@ -123,7 +126,8 @@ impl Views {
             // Changed in its place, unless somebody still reads it.
             let entry = Arc::make_mut(entry);
             let held = retire::held(&entry.state, header, &event);
-            let renewed = matches!(&event, AnyEvent::Reverted(reverted) if matches!(reverted.to, AnyState::Integration(_) | AnyState::Connector(_)));
+            let renewed = matches!(entry.state, AnyState::Integration(_))
+                || matches!(&event, AnyEvent::Reverted(reverted) if matches!(reverted.to, AnyState::Integration(_) | AnyState::Connector(_)));
             let service = index::service_of(&entry.state);
             let before = index::Names::of(header.stream, entry);
             let spared = if let AnyEvent::Reverted(reverted) = &mut event { std::mem::take(&mut reverted.spared) } else { Vec::new() };
@@ -136,6 +140,7 @@ impl Views {
             for secret in spared {
                 self.retired.remove(&(secret.due, secret.position, secret.name));
             }
+            let gone = matches!(entry.state, AnyState::Tenant(crate::credentials::tenant::State::Shredded { .. })).then(|| entry.state.clone());
             let after = index::Names::of(header.stream, entry);
             if before != after {
                 let tenant = entry.tenant;
@@ -143,6 +148,9 @@ impl Views {
             }
             if renewed {
                 self.renew_service(header.stream, service);
+            }
+            if let Some(state) = gone {
+                self.forget_tenant(&state);
             }
             return;
         }

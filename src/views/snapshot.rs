@@ -95,6 +95,25 @@ impl Snapshot {
         written
     }
 
+    /// Overwrites and removes it, and what an interrupted writer left beside it.
+    pub fn remove(path: &Path) -> std::io::Result<()> {
+        for path in [path.to_owned(), path.with_extension("partial")] {
+            let mut file = match File::options().write(true).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let length = file.metadata()?.len();
+            std::io::copy(&mut std::io::repeat(0).take(length), &mut file)?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+        }
+        match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
     fn fill(&self, path: &Path, about: About, vault: VaultId, key: &Key, random: &dyn Random) -> Result<(), SnapshotError> {
         let mut file = BufWriter::new(File::create(path)?);
         let id = random.array::<16>();

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use crate::all_kinds_life::{Answer, CLIENTS, Life, OWN_APPLICATIONS, Things, hash, serve_home, text};
 use crate::all_kinds_steps::{end, live};
 
-/// What no command leads to: what takes 48 hours, what only a restore, a backup, a rotation of the vault's keys or damage to the files writes; and the others would need access or refresh tokens that the kind does not have.
-const ELSEWHERE: [(&str, &str); 12] = [
+/// What no command leads to: what takes 48 hours, what only a restore, a backup, a rotation of the vault's keys, the end of a tenant or damage to the files writes; and the others would need access or refresh tokens that the kind does not have.
+const ELSEWHERE: [(&str, &str); 16] = [
     ("connection", "dropped"),
     ("vault", "restored"),
     ("vault", "resumed"),
@@ -24,6 +24,10 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("vault", "root_rotated"),
     ("vault", "tenant_key_rotated"),
     ("vault", "loss_accepted"),
+    ("tenant", "shred_requested"),
+    ("tenant", "shred_approved"),
+    ("tenant", "shred_cancelled"),
+    ("tenant", "shredded"),
     ("api_key", "token_revoked"),
     ("api_key", "tokens_revoked"),
     ("application", "tokens_revoked"),

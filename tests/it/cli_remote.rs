@@ -57,7 +57,7 @@ impl Person {
     }
 
     /// What is printed for people, and what is said beside it.
-    fn table(&mut self, arguments: &[&str], stdin: &str) -> (String, String) {
+    pub fn table(&mut self, arguments: &[&str], stdin: &str) -> (String, String) {
         let output = self.run(arguments, stdin);
         let (shown, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
@@ -257,6 +257,7 @@ fn applications_and_their_tokens(me: &mut Person) {
         me.json(verb, "");
     }
     audit(&mut me);
+    crate::cli_remote_keys::keys(&mut me);
     let all: BTreeSet<Vec<String>> = verbs().into_iter().map(|(names, _)| names).collect();
     assert_eq!(me.used, all, "each verb was used");
 }

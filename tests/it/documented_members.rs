@@ -8,6 +8,7 @@ use crate::served::{Server, client};
 pub fn send_all(documented: &mut Documented, server: &Server) {
     members(documented, server);
     keys(documented, server);
+    shreds(documented, server);
     sessions(documented, server);
     let (id, secret) = programs(documented, server);
     tokens(documented, server, &id, &secret);
@@ -65,6 +66,32 @@ fn keys(documented: &mut Documented, server: &Server) {
     for wrong in [json!({}), json!({"root": true, "tenant": "default"}), json!({"tenant": "no-such"})] {
         documented.send(server, "POST", rotate, rotate, Some(wrong));
     }
+}
+
+/// What dies: a role, and, asked for and cancelled, a tenant.
+fn shreds(documented: &mut Documented, server: &Server) {
+    let role = id(&documented.send(server, "POST", "/v1/roles", "/v1/roles", Some(json!({"name": "to be shredded", "permissions": []}))));
+    let mut shred = |body: Value| documented.send(server, "POST", "/v1/shred", "/v1/shred", Some(body));
+    let preview = shred(json!({"thing": role}));
+    assert_eq!((&preview["shredded"], &preview["things"][0]["kind"], &preview["things"][0]["live"]), (&json!(false), &json!("role"), &json!(true)));
+    let reason = "a test";
+    assert_eq!(shred(json!({"thing": role, "confirm": "no"}))["status"], 400, "a reason is needed");
+    assert_eq!(shred(json!({"thing": role, "reason": reason, "confirm": "no"}))["status"], 400);
+    assert_eq!(shred(json!({"thing": role, "reason": reason, "preview": "no"}))["status"], 422);
+    assert_eq!(shred(json!({"thing": role, "reason": reason, "preview": preview["id"]}))["shredded"], true);
+    assert_eq!(shred(json!({"thing": role}))["status"], 410);
+    assert_eq!(shred(json!({"thing": role, "app": "app"}))["status"], 400);
+    assert_eq!(shred(json!({"app": "app", "consumer": "no-such"}))["status"], 404);
+    let (template, path) = ("/v1/tenants/{name}/shred", "/v1/tenants/to-be-shredded/shred");
+    documented.send(server, "POST", "/v1/tenants", "/v1/tenants", Some(json!({"name": "to-be-shredded"})));
+    let mut end = |step: &str, body: Option<Value>| documented.send(server, "POST", &format!("{template}{step}"), &format!("{path}{step}"), body);
+    let shown = end("", None);
+    assert!(shown["tenant"]["shred"].is_null() && shown["things"]["user"] == 1);
+    assert_eq!(end("", Some(json!({"confirm": "default", "reason": reason})))["status"], 400);
+    assert_eq!(end("", Some(json!({"confirm": "to-be-shredded", "reason": reason})))["tenant"]["shred"]["wait_seconds"], 604_800);
+    assert_eq!(end("/approve", None)["status"], 403, "it takes two");
+    assert!(end("/cancel", None)["tenant"]["shred"].is_null());
+    assert_eq!(end("/cancel", None)["status"], 422);
 }
 
 fn sessions(documented: &mut Documented, server: &Server) {

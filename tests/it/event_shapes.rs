@@ -118,21 +118,9 @@ fn others() -> Vec<AnyEvent> {
         connector::Event::Put(Box::new(pipedrive)).into(),
         connector::Event::Put(Box::new(with_api)).into(),
         vault::Event::Created.into(),
-        vault::Event::Shredded { secrets, reason: "retention".into() }.into(),
+        vault::Event::Shredded { secrets, reason: "retention".into(), things: vec![], tenants: vec![] }.into(),
         restored.into(),
         vault::Event::Resumed.into(),
-        vault::Event::RootRotated { root: "0123456789abcdef".into(), wraps: 3 }.into(),
-        vault::Event::TenantKeyRotated { tenant, from: 1, to: 2, batches: 4 }.into(),
-        vault::Event::Repaired {
-            copy: "log.db".into(),
-            from: Position(40),
-            through: Position(90),
-            cause: "it ended at position 39, before the segments did".into(),
-            aside: Some("log.db.damaged-1".into()),
-        }
-        .into(),
-        vault::Event::LossAccepted { from, position: Position(90), root: "ab".repeat(32), lost_to: Position(97), cause: "a checkpoint".into() }.into(),
-        vault::Event::BackupVerified { position: Position(90), root: "ab".repeat(32), state: "cd".repeat(32), files: 5 }.into(),
     ];
     let metadata = Some(Json::from(&json!({"account": 1})));
     let consumers = vec![
@@ -215,7 +203,8 @@ fn files() -> Vec<(String, AnyEvent)> {
         let file = if *count == 1 { name } else { name.replace(".json", &format!(".{count}.json")) };
         (file, event)
     };
-    examples().into_iter().chain(crate::event_shapes_reverted::examples(examples())).map(numbered).collect()
+    let later = crate::event_shapes_reverted::examples(examples()).into_iter().chain(crate::event_shapes_keys::examples());
+    examples().into_iter().chain(later).map(numbered).collect()
 }
 
 #[test]

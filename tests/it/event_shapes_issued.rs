@@ -165,7 +165,10 @@ pub fn is_known(event: &AnyEvent) -> bool {
         Secret::Rotated { .. } | Secret::RotationFinished | Secret::RotationTakenBack | Secret::TokenRevoked { .. } | Secret::TokensRevoked => true,
     };
     match event {
-        AnyEvent::Tenant(tenant::Event::Created { .. } | tenant::Event::Suspended | tenant::Event::Resumed) => true,
+        AnyEvent::Tenant(event) => match event {
+            tenant::Event::Created { .. } | tenant::Event::Suspended | tenant::Event::Resumed => true,
+            tenant::Event::ShredRequested { .. } | tenant::Event::ShredApproved { .. } | tenant::Event::ShredCancelled | tenant::Event::Shredded => true,
+        },
         AnyEvent::User(event) => match event {
             user::Event::Created(_) | user::Event::Updated(_) | user::Event::PasswordSet { .. } | user::Event::SignedOut | user::Event::Deleted => true,
         },

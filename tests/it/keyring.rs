@@ -43,9 +43,11 @@ pub fn open(folder: &Path, seed: u64) -> Result<(SqliteKeyring, Vec<String>), Ke
 
 /// The files of the folder that hold these bytes.
 pub fn holding(folder: &Path, needle: &[u8]) -> Vec<String> {
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).partition(|path| path.is_dir());
+    let below = folders.iter().flat_map(|folder| holding(folder, needle));
     let holds = |path: &std::path::PathBuf| fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle);
-    files.filter(holds).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    let here = files.iter().filter(|path| holds(path)).map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+    here.chain(below).collect()
 }
 
 /// The wrapped bytes of a key, as they lie in the table.

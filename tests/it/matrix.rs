@@ -193,6 +193,7 @@ fn each_role(matrix: &Matrix<'_>, guarded: &[&Row]) {
             let may = match row.2 {
                 Access::Needs(permission) => held.holds(permission),
                 Access::NeedsUser(permission) => held.holds(permission) && *has_user,
+                Access::NeedsBoth(one, other) => held.holds(one) && held.holds(other),
                 Access::Any | Access::Open => true,
             };
             let missing = matrix.send(row, false, Some(&caller.token));

@@ -13,6 +13,8 @@ pub enum Access {
     Needs(Permission),
     /// A permission, and a user as whom the caller acts.
     NeedsUser(Permission),
+    /// Two permissions.
+    NeedsBoth(Permission, Permission),
 }
 
 /// How the body of a change is sent.
@@ -31,7 +33,7 @@ pub type Row = (&'static str, &'static str, Access, Sent);
 #[allow(clippy::enum_glob_use, reason = "a table")]
 use keyledger::kernel::Permission::*;
 
-use Access::{Any, Needs, NeedsUser, Open};
+use Access::{Any, Needs, NeedsBoth, NeedsUser, Open};
 use Sent::{Form, Json, Nothing};
 
 pub const OWN: &[Row] = &[
@@ -130,6 +132,10 @@ pub const OWN: &[Row] = &[
     ("GET", "/v1/log/leaves", Needs(AuditRead), Nothing),
     ("POST", "/v1/log/clock", Needs(VaultOperate), Nothing),
     ("POST", "/v1/vault/resume", Needs(VaultOperate), Nothing),
+    ("POST", "/v1/shred", Needs(ShredApply), Json),
+    ("POST", "/v1/tenants/{name}/shred", NeedsBoth(VaultOperate, ShredApply), Json),
+    ("POST", "/v1/tenants/{name}/shred/approve", NeedsBoth(VaultOperate, ShredApply), Nothing),
+    ("POST", "/v1/tenants/{name}/shred/cancel", NeedsBoth(VaultOperate, ShredApply), Nothing),
     ("GET", "/v1/keys", Needs(VaultOperate), Nothing),
     ("POST", "/v1/keys/rotate", Needs(VaultOperate), Json),
     ("GET", "/v1/connections/{id}/tokens", Needs(HistoryRead), Nothing),

@@ -361,7 +361,7 @@ fn api9_improper_inventory_management() {
         "/graphql",
         "/v1/debug",
         "/v1/backup",
-        "/v1/keys",
+        "/v1/keyring",
         "/v1/secrets",
         "/vault",
         "/console",

@@ -111,7 +111,7 @@ async fn only_keys_that_sealed_something_are_shredded() {
     let bench = VaultBench::new().await;
     let key = KeyId { batch: [8; 12], slot: 7 };
     let shredded = |given: &keyledger::vault::Given<'_>| {
-        let event = AnyEvent::from(credentials::vault::Event::Shredded { secrets: vec![], reason: "a test".into() });
+        let event = AnyEvent::from(credentials::vault::Event::Shredded { secrets: vec![], reason: "a test".into(), things: vec![], tenants: vec![] });
         Ok(Plan::of(Write { shreds: vec![key], ..Write::change(given.fresh(), Version::ZERO, event) }))
     };
     let refused = bench.execute(shredded).await.err().unwrap().to_string();

@@ -83,7 +83,7 @@ fn a_shredded_secret_is_not_due_again() {
     }
     assert_eq!(fold.due(25), [2, 3]);
     let secrets = vec![SecretAt { position: Position(2), name: "access_token".into() }, SecretAt { position: Position(3), name: "another".into() }];
-    fold.take(9, 26, &[], vault::Event::Shredded { secrets, reason: "superseded".into() });
+    fold.take(9, 26, &[], vault::Event::Shredded { secrets, reason: "superseded".into(), things: vec![], tenants: vec![] });
     assert_eq!(fold.due(10_000), [3], "exactly the one that was named");
 }
 

@@ -9,6 +9,7 @@ mod nouns;
 mod put_back;
 mod settings;
 mod show;
+mod shred;
 mod verb;
 
 use std::io::{ErrorKind, Write};

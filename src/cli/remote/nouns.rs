@@ -24,8 +24,8 @@ impl Noun {
     }
 }
 
-pub(super) const NOUNS: [&Noun; 13] =
-    [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &WEBHOOK, &TENANT, &super::audit::AUDIT];
+pub(super) const NOUNS: [&Noun; 14] =
+    [&ALONE, &USER, &ROLE, &ORG, &APP, &KEY, &SESSION, &CREDENTIAL, &INTEGRATION, &TOKEN, &WEBHOOK, &TENANT, &super::audit::AUDIT, &super::shred::SHRED];
 
 const NAME: Flag = Flag::text("name", "name", "NAME", "The name to show");
 const NEW_NAME: Flag = Flag::text("name", "name", "NAME", "A new name");

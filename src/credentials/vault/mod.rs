@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Epoch, Header, Moment, Position, TenantId};
+use crate::kernel::{Epoch, Header, Moment, Position, StreamId, TenantId};
 
 /// Stored on every event: never change it.
 pub const NAME: &str = "vault";
@@ -21,6 +21,12 @@ pub enum Event {
         secrets: Vec<SecretAt>,
         /// Why: `superseded`, `shown_once`, or what an operator said.
         reason: String,
+        /// Things of which nothing is left: all of their keys are among those that the header names.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        things: Vec<StreamId>,
+        /// Tenants of which nothing is left: the header names each by [`KeyId::whole`](crate::kernel::KeyId::whole).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tenants: Vec<TenantId>,
     },
     /// A restore cut the history here and began an epoch.
     Restored {
@@ -128,6 +134,8 @@ pub struct State {
     pub created_at: Option<Moment>,
     /// How many secrets were destroyed.
     pub shredded: u64,
+    /// The latest event that says that nothing is left of a thing or a tenant: what was kept before it holds more than may be kept.
+    pub forgot: Option<Position>,
     /// The latest restore: where the history was cut.
     pub restored: Option<Position>,
     /// Whether everything that goes out by itself or on demand is held back: since a restore, until an operator resumes.
@@ -154,7 +162,12 @@ pub struct Verified {
 pub fn evolve(mut state: State, header: &Header, event: Event) -> State {
     match event {
         Event::Created => state.created_at = Some(header.recorded_at),
-        Event::Shredded { secrets, .. } => state.shredded += secrets.len() as u64,
+        Event::Shredded { secrets, things, tenants, .. } => {
+            state.shredded += secrets.len() as u64;
+            if !things.is_empty() || !tenants.is_empty() {
+                state.forgot = Some(header.position);
+            }
+        }
         Event::Restored { position, .. } => (state.restored, state.held) = (Some(position), true),
         Event::Resumed => state.held = false,
         Event::RootRotated { root, .. } => state.root = Some(root),

@@ -70,8 +70,10 @@ impl Home {
         let key = source.keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
         // Whatever is wrong with it: then all is folded.
         let from = Snapshot::read(&self.snapshot(), &*source.log, source.keyring.vault(), &key).await.unwrap_or_default();
+        let opener = Opener::new(source.keyring.clone());
+        opener.forget(from.index.dead_facts());
         let (mut views, mut tree) = (from.views, from.index.tree().clone());
-        catch_up(&mut views, &mut tree, &*source.log, &Opener::new(source.keyring.clone()), end, &|at| progress(Step::Folding, at, end)).await?;
+        catch_up(&mut views, &mut tree, &*source.log, &opener, end, &|at| progress(Step::Folding, at, end)).await?;
         state_hash(&views, &*source.keyring)
     }
 

@@ -24,6 +24,8 @@ pub use verify::Proof;
 
 use super::HomeError;
 use super::home::io;
+use crate::log::SegmentLog;
+use crate::log::segment::FOLDER;
 
 pub(super) use inspect::Sound;
 
@@ -39,6 +41,22 @@ fn problem(path: &Path, problem: impl ToString) -> HomeError {
 
 /// A backup's directory, and its manifest or what is wrong with that.
 pub type Found = (PathBuf, Result<Manifest, HomeError>);
+
+/// The logs of later backups of the same history that lie beside one: what was shredded since stays shredded, whichever of them is restored.
+pub(super) fn later(folder: &Path, manifest: &Manifest) -> Result<Vec<SegmentLog>, HomeError> {
+    let folder = fs::canonicalize(folder).map_err(|error| io(folder, error))?;
+    let Some(parent) = folder.parent() else { return Ok(Vec::new()) };
+    let is_later = |other: &Manifest| other.vault == manifest.vault && other.epoch == manifest.epoch && other.position > manifest.position;
+    let mut logs = Vec::new();
+    for (path, _) in list(parent)?.into_iter().filter(|(_, other)| other.as_ref().is_ok_and(is_later)) {
+        // One that is damaged tells nothing; another one may.
+        match SegmentLog::open(&path.join(FOLDER)) {
+            Ok(log) => logs.push(log),
+            Err(error) => tracing::warn!(%error, backup = %path.display(), "a later backup could not be asked for what was shredded since"),
+        }
+    }
+    Ok(logs)
+}
 
 /// The backups below a directory, the newest first, each with its manifest or with what is wrong with that. Directories without one are none.
 pub fn list(folder: &Path) -> Result<Vec<Found>, HomeError> {

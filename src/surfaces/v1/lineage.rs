@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::{Caller, Named, answer, cursor};
-use super::credentials::HistoryPage;
+use super::credentials::{HistoryPage, gone};
 use crate::credentials::AnyState;
 use crate::credentials::connection::State;
 use crate::kernel::{Permission, Refusal, StreamId};
@@ -126,7 +126,7 @@ pub(super) async fn tokens(caller: Caller, Named(id): Named<String>) -> Result<R
     let app = match &entry.state {
         AnyState::Connection(State::Live(live)) => &live.key.app,
         AnyState::Connection(State::Deleted { key, .. }) => &key.app,
-        _ => return Err(Refusal::NotFound.into()),
+        _ => return Err(gone(&caller, entry).into()),
     };
     if !caller.principal.app_ids.is_empty() && !caller.principal.app_ids.contains(app) {
         return Err(Refusal::NotFound.into());

@@ -29,6 +29,8 @@ pub(super) struct LogState {
     fold_version: u32,
     /// Hash of all states, in hex: what `keyledger replay` prints for the same position.
     state_hash: String,
+    /// How many streams it skips because they were shredded, by then or since. A hash that was recorded before a shred is another one.
+    shredded_streams: u64,
 }
 
 /// Get the state hash and the Merkle root
@@ -57,6 +59,7 @@ pub(super) async fn state(caller: Caller) -> Result<Response, Problem> {
         merkle_root: hex(&at.merkle_root),
         fold_version: at.state.fold_version,
         state_hash: hex(&at.state.hash),
+        shredded_streams: at.state.shredded,
     };
     Ok(answer(at.state.position, &state))
 }

@@ -23,6 +23,8 @@ mod proxy;
 mod roles;
 mod secrets;
 mod sessions;
+mod shred;
+mod tenant_end;
 mod tenants;
 mod time;
 mod users;
@@ -95,15 +97,9 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::update, api_keys::delete))
         .routes(routes!(keys::verify))
-        .routes(routes!(keyring::get))
-        .routes(routes!(keyring::rotate))
         .routes(routes!(oauth::token))
         .routes(routes!(oauth::introspect))
         .routes(routes!(oauth::revoke))
-        .routes(routes!(tenants::list, tenants::create))
-        .routes(routes!(tenants::get))
-        .routes(routes!(tenants::suspend))
-        .routes(routes!(tenants::resume))
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(webhooks::get, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::history))
@@ -121,6 +117,22 @@ fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(proofs::leaves))
         .routes(routes!(lineage::tokens))
         .merge(time::routes())
+        .merge(operated())
+}
+
+/// Tenants, and keys that rotate and die.
+fn operated() -> OpenApiRouter<Front> {
+    OpenApiRouter::new()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get))
+        .routes(routes!(tenants::suspend))
+        .routes(routes!(tenants::resume))
+        .routes(routes!(keyring::get))
+        .routes(routes!(keyring::rotate))
+        .routes(routes!(tenant_end::request))
+        .routes(routes!(tenant_end::approve))
+        .routes(routes!(tenant_end::cancel))
+        .routes(routes!(shred::shred))
 }
 
 /// The surface's part of the OpenAPI document.

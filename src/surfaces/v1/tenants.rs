@@ -35,6 +35,30 @@ pub(super) struct TenantView {
     /// Since when.
     #[schema(format = DateTime)]
     created_at: String,
+    /// The end that somebody wants for it: all its principals are refused meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shred: Option<EndView>,
+}
+
+/// The end that somebody wants for a tenant.
+#[derive(Serialize, ToSchema)]
+struct EndView {
+    /// Who asked for it.
+    requested_by: String,
+    /// When.
+    #[schema(format = DateTime)]
+    requested_at: String,
+    /// Why.
+    reason: String,
+    /// How long it waits after it was approved.
+    wait_seconds: u64,
+    /// Who approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_by: Option<String>,
+    /// When it comes.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_at: Option<String>,
 }
 
 /// All tenants.
@@ -64,15 +88,23 @@ pub(super) struct TenantBegun {
     owner_token: String,
 }
 
-fn view(views: &Views, id: TenantId) -> Option<TenantView> {
+pub(super) fn view(views: &Views, id: TenantId) -> Option<TenantView> {
     let entry = views.thing(views.tenant_stream(id)?)?;
-    let AnyState::Tenant(Tenant::Live { name, suspended_at, created_at, .. }) = &entry.state else { return None };
+    let AnyState::Tenant(Tenant::Live { name, suspended_at, created_at, shred, .. }) = &entry.state else { return None };
     let suspended_at = suspended_at.map(|at| at.to_string());
-    Some(TenantView { id: id.to_string(), name: name.to_string(), suspended_at, created_at: created_at.to_string() })
+    let shred = shred.as_ref().map(|shred| EndView {
+        requested_by: shred.by.to_string(),
+        requested_at: shred.at.to_string(),
+        reason: shred.reason.clone(),
+        wait_seconds: shred.wait,
+        approved_by: shred.approved.map(|(by, _)| by.to_string()),
+        due_at: shred.approved.map(|(_, due)| due.to_string()),
+    });
+    Some(TenantView { id: id.to_string(), name: name.to_string(), suspended_at, created_at: created_at.to_string(), shred })
 }
 
 /// A tenant by its name; the system's is nobody's business.
-fn named(views: &Views, name: &str) -> Result<TenantId, Refusal> {
+pub(super) fn named(views: &Views, name: &str) -> Result<TenantId, Refusal> {
     views.tenant(name).filter(|id| *id != TenantId::SYSTEM).ok_or(Refusal::NotFound)
 }
 

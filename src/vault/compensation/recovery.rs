@@ -60,7 +60,10 @@ impl Vault {
         let steps = self.checked(by, steps, &moments.now, revive, recovers).await?;
         let wish = Wish::Recover { to: moments.then.position(), selection: selection.clone() };
         let mut planned = Planned::new(wish, revive, moments.now.position(), steps, &self.plan_key()?)?;
-        planned.shredded = 0;
+        let gone = |(stream, entry): &(&StreamId, &std::sync::Arc<Entry>)| {
+            matches!(entry.state, AnyState::Shredded(_)) && takes(selection, **stream, entry) && moments.then.thing(**stream).is_some()
+        };
+        planned.shredded = moments.now.things().filter(gone).count() as u64;
         Ok(Ok(planned))
     }
 

@@ -135,11 +135,14 @@ impl Vault {
             for record in records.iter().take_while(|record| record.header().position <= until) {
                 let header = record.header();
                 at = header.position;
-                if begun && walk.may_tell(&live, header) {
-                    walk.told(header, self.opener.open(record)?.stored);
+                if begun
+                    && walk.may_tell(&live, header)
+                    && let Some(opened) = self.opener.open_unless_shredded(record)?
+                {
+                    walk.told(header, opened.stored);
                 }
                 if TELLING.contains(&header.kind.as_str()) && (header.tenant == walk.tenant || header.kind == tenant::NAME) {
-                    views.fold(header, self.opener.open(record)?.stored.event);
+                    views.take(header, self.opener.event(record)?);
                     touched.insert((header.kind.clone(), header.stream));
                 }
                 if header.group.ends() && begun {

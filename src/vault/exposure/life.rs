@@ -155,7 +155,8 @@ impl Vault {
         let mut life = Life { brought: Vec::new(), told: Vec::new(), complete: at == Position::ZERO };
         let mut state = AnyState::Absent;
         for record in records.into_iter().rev() {
-            let (header, stored) = (record.header(), self.opener.open(&record)?.stored);
+            let Some(opened) = self.opener.open_unless_shredded(&record)? else { continue };
+            let (header, stored) = (record.header(), opened.stored);
             if let Some(sort) = sort(&stored.event) {
                 life.told.push(Told { position: header.position, at: header.recorded_at, actor: header.actor, meta: stored.meta.clone(), sort });
             }

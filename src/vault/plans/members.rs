@@ -229,8 +229,12 @@ pub fn create_tenant(given: &Given<'_>, id: TenantId, name: String) -> Result<Pl
 
 /// A tenant's principals are refused, or let in again.
 pub fn set_suspended(given: &Given<'_>, home: TenantId, id: TenantId, suspended: bool) -> Result<Plan<AnyEvent>, Refusal> {
+    on_tenant(given, home, id, if suspended { tenant::Command::Suspend } else { tenant::Command::Resume })
+}
+
+/// A command on a tenant; `home` is the first one.
+pub fn on_tenant(given: &Given<'_>, home: TenantId, id: TenantId, command: tenant::Command) -> Result<Plan<AnyEvent>, Refusal> {
     let stream = given.views.tenant_stream(id).filter(|_| id != TenantId::SYSTEM).ok_or(Refusal::NotFound)?;
     let Some(AnyState::Tenant(state)) = given.views.thing(stream).map(|entry| &entry.state) else { return Err(Refusal::NotFound) };
-    let command = if suspended { tenant::Command::Suspend } else { tenant::Command::Resume };
     Ok(tenant::decide(subject(given.views, stream), state, home, command)?.map(AnyEvent::from))
 }

@@ -14,8 +14,8 @@ pub use credentials::{
 };
 pub use integrations::{delete_integration, put_integration, update_integration};
 pub use members::{
-    create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session, remove_left,
-    rename_organization, set_password, set_suspended, sign_out, update_role, update_user,
+    create_organization, create_role, create_session, create_tenant, create_user, delete_organization, delete_role, delete_user, end_session, on_tenant,
+    remove_left, rename_organization, set_password, set_suspended, sign_out, update_role, update_user,
 };
 pub use secrets::{finish_rotation, may_touch, note_reveal, on_secret, rotate, take_back_rotation};
 pub use webhooks::{create_webhook, delete_webhook, note_webhook, replay_webhook, rotate_webhook, update_webhook};
@@ -23,7 +23,8 @@ pub use webhooks::{create_webhook, delete_webhook, note_webhook, replay_webhook,
 use super::access::{Principal, permissions_of};
 use super::execute::Given;
 use crate::credentials::{
-    AnyEvent, AnyState, Kind, Subject, api_client, api_key, application, consumer, organization, provider_key, role, session, user, user_application, webhook,
+    AnyEvent, AnyState, Kind, Subject, api_client, api_key, application, connection, consumer, integration, organization, provider_key, role, session, user,
+    user_application, webhook,
 };
 use crate::kernel::{Guard, PermissionSet, Permits, Plan, Refusal, RoleRef, StreamId, TenantId, Version};
 use crate::views::{Entry, Views};
@@ -109,6 +110,26 @@ pub(in crate::vault) fn give_applications(by: &Principal, app_ids: &[String]) ->
 pub(in crate::vault) fn outranks(given: &Given<'_>, by: &Principal, entry: &Entry) -> Result<(), Refusal> {
     give_applications(by, entry.state.bearer().map_or(&[], |bearer| bearer.app_ids))?;
     by.may_give(permissions_of(given.views, entry))
+}
+
+/// A thing goes by the rules of its kind, whatever that is.
+pub fn delete_thing(given: &Given<'_>, by: &Principal, id: StreamId) -> Result<Plan<AnyEvent>, Refusal> {
+    let entry = given.views.thing(id).filter(|entry| entry.tenant == by.tenant).ok_or(Refusal::NotFound)?;
+    match &entry.state {
+        AnyState::Connection(connection::State::Live(live)) => delete_connection(given, by.tenant, &live.key),
+        AnyState::Consumer(consumer::State::Live(live)) => delete_consumer(given, by.tenant, &live.app, &live.consumer),
+        AnyState::ProviderKey(provider_key::State::Live(key)) => delete_provider_keys(given, by.tenant, key.user, &[key.provider]),
+        AnyState::Integration(integration::State::Live(live)) => delete_integration(given, by, (&live.unified_api, &live.service_id), None),
+        AnyState::Session(_) => end_session(given, by.tenant, id),
+        state => match state.sort() {
+            Some(kind @ (Kind::ApiKey | Kind::Application | Kind::ApiClient | Kind::UserApplication)) => delete_credential(given, by, id, kind, None),
+            Some(Kind::User) => delete_user(given, by, id, None),
+            Some(Kind::Role) => delete_role(given, by, id, None),
+            Some(Kind::Organization) => delete_organization(given, by.tenant, id, None),
+            Some(Kind::Webhook) => delete_webhook(given, by, id, None),
+            _ => Err(Refusal::InvalidState(format!("a thing of kind {} is not deleted, and so not shredded", state.kind()))),
+        },
+    }
 }
 
 /// That organisations are there and stay there until the plan is written.

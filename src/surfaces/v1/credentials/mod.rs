@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Named, Params, answer, cursor};
 use super::events::{Events, story};
+use crate::credentials::AnyState;
 use crate::kernel::{Permission, Position, Refusal, StreamId};
 use crate::views::{CREDENTIALS, Entry, Views};
 use crate::web::caller::etag;
@@ -117,7 +118,8 @@ pub(super) async fn get(caller: Caller, Named(id): Named<String>) -> Result<Resp
     let views = caller.views(&params).await?;
     let id: StreamId = id.parse().map_err(|_| Refusal::NotFound)?;
     let entry = views.thing(id).filter(|entry| entry.tenant == caller.principal.tenant).ok_or(Refusal::NotFound)?;
-    let credential = lens(&caller, &params, &views).credential(id, entry).filter(|credential| sees(&caller, credential)).ok_or(Refusal::NotFound)?;
+    let shown = lens(&caller, &params, &views).credential(id, entry);
+    let credential = shown.filter(|credential| sees(&caller, credential)).ok_or_else(|| gone(&caller, entry))?;
     let mut response = answer(views.position(), &credential);
     response.headers_mut().insert(header::ETAG, etag(entry.content_version));
     Ok(response)
@@ -135,10 +137,16 @@ pub(super) async fn history(caller: Caller, Named(id): Named<String>) -> Result<
     let id: StreamId = id.parse().map_err(|_| Refusal::NotFound)?;
     let views = caller.vault.views();
     let entry = views.thing(id).filter(|entry| entry.tenant == caller.principal.tenant && entry.first <= position).ok_or(Refusal::NotFound)?;
-    lens(&caller, &params, &views).credential(id, entry).filter(|credential| sees(&caller, credential)).ok_or(Refusal::NotFound)?;
+    lens(&caller, &params, &views).credential(id, entry).filter(|credential| sees(&caller, credential)).ok_or_else(|| gone(&caller, entry))?;
     let to = params.cursor()?.map_or(position, |at| at.min(position));
     let found = caller.vault.story(&caller.principal, id, to, params.limit()?).await?;
     Ok(story(found, position))
+}
+
+/// What is told of a thing that is not shown: that it was shredded, to whom it could be shown whatever application it belonged to.
+pub(super) fn gone(caller: &Caller, entry: &Entry) -> Refusal {
+    let shredded = matches!(entry.state, AnyState::Shredded(_)) && caller.principal.app_ids.is_empty();
+    if shredded { Refusal::Shredded } else { Refusal::NotFound }
 }
 
 /// Whether the caller's token may name the application that a credential belongs to.

@@ -60,7 +60,7 @@ pub(super) fn row(text: &mut String, event: &Event) {
         event.group.id.clone(),
         event.causation.to_string(),
         secrets.join(" "),
-        event.facts.to_string(),
+        event.facts.as_ref().map(ToString::to_string).unwrap_or_default(),
         event.facts_commitment.clone(),
         event.leaf.clone(),
     ];

@@ -62,8 +62,10 @@ pub(super) struct Event {
     causation: u64,
     /// How it came about.
     meta: Meta,
-    /// What it says, by its type.
-    facts: Value,
+    /// What it says, by its type; null when its key was destroyed.
+    facts: Option<Value>,
+    /// Whether its key was destroyed: only what stands in clear is left.
+    shredded: bool,
     /// The secrets that it brought, without their values.
     secrets: Vec<Secret>,
     /// How many keys died with it.
@@ -136,7 +138,8 @@ impl From<Shown> for Event {
             group: Group { id: header.group.id.to_string(), index: header.group.index, count: header.group.count },
             causation: header.causation.0,
             meta: shown.meta,
-            facts: shown.facts,
+            shredded: shown.shredded,
+            facts: Some(shown.facts).filter(|facts| !facts.is_null()),
             secrets: secrets.map(|(secret, shredded)| Secret { name: secret.name.clone(), fingerprint: secret.fingerprint.to_string(), shredded }).collect(),
             shredded_keys: header.shredded.len(),
             facts_commitment: hex(&header.facts_commitment),
