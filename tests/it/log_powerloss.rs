@@ -83,7 +83,7 @@ async fn promise_8_holds_over_both_copies() {
     for group in records.chunk_by(|one, next| next.header().group.index > one.header().group.index) {
         log.append(Position(lengths.last().unwrap().0), group.into()).await.unwrap();
         let file = crate::segments::segment_files(kept.path()).remove(0);
-        lengths.push((group.last().unwrap().header().position.0, std::fs::metadata(file).unwrap().len()));
+        lengths.push((group.last().unwrap().header().position.0, crate::segments::data_end(&file)));
     }
     let file = crate::segments::segment_files(kept.path()).remove(0);
     let (bytes, mut chance) = (std::fs::read(&file).unwrap(), Chance(14));
@@ -95,7 +95,10 @@ async fn promise_8_holds_over_both_copies() {
         let (least, most) = (lengths[at].1, lengths[(at + 1).min(lengths.len() - 1)].1);
         let cut = least + chance.next() % (most - least + 1);
         if cut > 0 {
-            std::fs::write(folder.path().join("segments").join(file.file_name().unwrap()), &bytes[..usize::try_from(cut).unwrap()]).unwrap();
+            let mut left = bytes[..usize::try_from(cut).unwrap()].to_vec();
+            // With the room that was made ahead, or without.
+            left.resize(left.len() + usize::try_from(chance.next() % 2).unwrap() * 3000, 0);
+            std::fs::write(folder.path().join("segments").join(file.file_name().unwrap()), left).unwrap();
         }
         let told = format!("cut at {} with seed {}, segments at {cut}", image.at, image.seed);
         let (log, _) = copies::open(folder.path(), VAULT, &signer(), &[]).unwrap_or_else(|error| panic!("{told}: {error}"));

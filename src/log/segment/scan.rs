@@ -51,7 +51,7 @@ impl Walk {
 
     /// The next frame, or the end. After an error nothing more of the file is to be had.
     pub fn next(&mut self) -> Result<Found, Bad> {
-        if self.at == self.length {
+        if self.at == self.length || self.is_blank(self.at) {
             return Ok(Found::End);
         }
         let (mark, whole) = self.part(self.at)?;
@@ -103,6 +103,21 @@ impl Walk {
         let offset = format::footer_offset(tail.as_slice().try_into().ok()?)?;
         let (mark, whole) = self.part(offset).ok()?;
         (mark == FOOTER).then(|| Footer::decode(&self.check, offset, &whole).ok()).flatten()
+    }
+
+    /// Whether nothing but room that was made ahead is left.
+    fn is_blank(&self, from: u64) -> bool {
+        let (mut at, mut bytes) = (from, vec![0; 64 * 1024]);
+        while at < self.length {
+            // What begins a frame or a footer is no zero: mostly one byte is enough.
+            let count = if at == from { 1 } else { usize::try_from(self.length - at).unwrap_or(usize::MAX).min(bytes.len()) };
+            let Some(part) = bytes.get_mut(..count) else { return false };
+            if self.file.read_exact_at(part, at).is_err() || part.iter().any(|byte| *byte != 0) {
+                return false;
+            }
+            at += count as u64;
+        }
+        true
     }
 
     /// A whole frame or footer with its checksum.

@@ -14,6 +14,9 @@ use crate::seal::merkle::Frontier;
 /// Frames that begin closer together than this share an entry of the index, in bytes.
 const INDEX_EVERY: u64 = 64 * 1024;
 
+/// A file grows by so many bytes at once, most of them zeroes that the next frames are written over.
+const ROOM: u64 = 256 * 1024;
+
 /// Why a block does not stand in the segments.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::log) enum SegmentError {
@@ -34,7 +37,10 @@ struct Open {
     path: PathBuf,
     epoch: Epoch,
     check: [u8; 16],
+    /// Bytes that count.
     length: u64,
+    /// Bytes on the disk: the rest is room.
+    size: u64,
     records: u64,
     began: Moment,
     index: Vec<Entry>,
@@ -92,11 +98,13 @@ impl Writer {
         let mut writer = Self::begin(folder, vault, signer, walk.header.before, walk.header.tree.clone(), true).map_err(io)?;
         let file = File::options().read(true).write(true).open(&last).map_err(io)?;
         let (epoch, check) = (walk.header.epoch, walk.check);
-        let mut open = Open { file, path: last.clone(), epoch, check, length: walk.length, records: 0, began: Moment::default(), index: Vec::new() };
+        let (size, path) = (walk.length, last.clone());
+        let mut open = Open { file, path, epoch, check, length: 0, size, records: 0, began: Moment::default(), index: Vec::new() };
         while let Found::Frame(offset, records) = walk.next().map_err(named)? {
             open.note(offset, &records);
             writer.note(&records);
         }
+        open.length = walk.at;
         writer.open = (open.records > 0).then_some(open);
         Ok(writer)
     }
@@ -138,7 +146,7 @@ impl Writer {
                 self.undo = Some(undo);
                 Ok(())
             }
-            Err(error) => match self.open.as_ref().map_or(Ok(()), Open::cut) {
+            Err(error) => match self.open.as_mut().map_or(Ok(()), Open::cut) {
                 Ok(()) => Err(unwritten(error)),
                 Err(_) => Err(SegmentError::Torn(error.to_string())),
             },
@@ -172,12 +180,14 @@ impl Writer {
 
     /// Closes the file that grows: footer, signed checkpoint, read-only. A footer that cannot be written leaves it open.
     pub fn close(&mut self) -> io::Result<()> {
-        let Some(open) = &self.open else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
         let checkpoint = (self.signer)(open.epoch, self.tree.size(), &self.tree.root());
         let (records, index) = (open.records, open.index.clone());
         let footer = Footer { records, last: self.head, recorded_at: self.recorded_at, tree: self.tree.clone(), index, checkpoint };
-        let closed = open.write(&footer.encode(&open.check, open.length), true);
-        let closed = closed.and_then(|()| {
+        let bytes = footer.encode(&open.check, open.length);
+        let closed = open.file.write_all_at(&bytes, open.length).and_then(|()| {
+            open.file.set_len(open.length + bytes.len() as u64)?;
+            open.file.sync_all()?;
             let mut access = open.file.metadata()?.permissions();
             access.set_readonly(true);
             open.file.set_permissions(access)
@@ -225,15 +235,17 @@ impl Writer {
             set_aside(&path)?;
         }
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        let mut open = Open { file, path, epoch: first.epoch, check, length: 0, records: 0, began: Moment::default(), index: Vec::new() };
-        let written = open.write(&bytes, self.durable).and_then(|()| if self.durable { sync_folder(&self.folder) } else { Ok(()) });
+        let mut open = Open { file, path, epoch: first.epoch, check, length: 0, size: 0, records: 0, began: Moment::default(), index: Vec::new() };
+        // Without room: it takes a sync of the folder anyway, and many a file stays small.
+        let written = open.file.write_all_at(&bytes, 0).and_then(|()| if self.durable { open.file.sync_all() } else { Ok(()) });
+        let written = written.and_then(|()| if self.durable { sync_folder(&self.folder) } else { Ok(()) });
         if let Err(error) = written {
             fs::remove_file(&open.path).and_then(|()| sync_folder(&self.folder))?;
             return Err(error);
         }
         open.length = offset;
         open.note(offset, block);
-        open.length = bytes.len() as u64;
+        (open.length, open.size) = (bytes.len() as u64, bytes.len() as u64);
         Ok(open)
     }
 }
@@ -244,20 +256,22 @@ impl Open {
     }
 
     fn append(&mut self, before: Position, block: &[Record], durable: bool) -> io::Result<()> {
-        let bytes = format::frame(&self.check, self.length, before, block).ok_or(io::ErrorKind::FileTooLarge)?;
-        if self.file.metadata()?.len() != self.length {
+        let mut bytes = format::frame(&self.check, self.length, before, block).ok_or(io::ErrorKind::FileTooLarge)?;
+        if self.file.metadata()?.len() != self.size {
             return Err(io::Error::other(format!("{} was changed by somebody else", title(&self.path))));
         }
-        self.write(&bytes, durable)?;
-        let offset = self.length;
-        self.length += bytes.len() as u64;
+        let (offset, end) = (self.length, self.length + bytes.len() as u64);
+        if durable && end > self.size {
+            bytes.resize(bytes.len() + usize::try_from(ROOM).unwrap_or_default(), 0);
+        }
+        self.file.write_all_at(&bytes, offset)?;
+        self.size = self.size.max(offset + bytes.len() as u64);
+        if durable {
+            self.file.sync_data()?;
+        }
+        self.length = end;
         self.note(offset, block);
         Ok(())
-    }
-
-    fn write(&self, bytes: &[u8], durable: bool) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.length)?;
-        if durable { self.file.sync_data() } else { Ok(()) }
     }
 
     fn note(&mut self, offset: u64, block: &[Record]) {
@@ -272,8 +286,9 @@ impl Open {
     }
 
     /// Cuts the file to what counts; durable on return.
-    fn cut(&self) -> io::Result<()> {
+    fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.length)?;
+        self.size = self.length;
         self.file.sync_data()
     }
 }
