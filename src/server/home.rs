@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use super::anchor::{Compared, compare};
+use super::backup;
 use super::copies::signer;
 use super::partial::Partial;
 use crate::jobs::{AnchorFile, Checkpoints};
@@ -286,6 +287,10 @@ impl Home {
     pub(super) fn lock(&self) -> Result<File, HomeError> {
         if !self.exists() {
             return Err(HomeError::Absent(self.folder.clone()));
+        }
+        if backup::is_one(&self.folder) {
+            let problem = "it is a backup, which nothing may change: make a vault of it with `keyledger restore`".into();
+            return Err(HomeError::Backup { path: self.folder.clone(), problem });
         }
         let path = self.folder.join("lock");
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(|error| io(&path, error))?;

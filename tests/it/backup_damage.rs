@@ -180,6 +180,9 @@ async fn whatever_is_wrong_with_a_backup_is_named_and_nothing_is_made_of_it() {
         assert_eq!(names(old.folder.path()), ["backups", "damaged", "old", "root.key"], "{what}");
         fs::remove_dir_all(&damaged).unwrap();
     }
+    // Nobody serves a backup by mistake: that would change it.
+    let refused = old.home_at(whole.clone(), 199).start().await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("it is a backup"), "{refused}");
     // Without its manifest it is no backup, and with another root key it stays shut.
     copy(&whole, &old.path("damaged"));
     fs::remove_file(old.path("damaged/manifest.json")).unwrap();
