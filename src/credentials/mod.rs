@@ -79,6 +79,12 @@ macro_rules! kinds {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $module::NAME,)* }
             }
+
+            /// The kind of a stored name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($module::NAME => Some(Self::$variant),)* _ => None }
+            }
         }
 
         $(impl From<$module::Event> for AnyEvent {

@@ -76,11 +76,11 @@ impl AnyState {
         }
     }
 
-    /// The things without which it cannot be there.
+    /// The things without which it cannot be there. An organisation goes without what is listed in it, so a key may name one that is gone.
     #[must_use]
     pub fn rests_on(&self) -> Vec<StreamId> {
         match self {
-            Self::ApiKey(api_key::State::Live(live)) => live.owner.into_iter().chain(live.more().organizations.iter().copied()).collect(),
+            Self::ApiKey(api_key::State::Live(live)) => live.owner.into_iter().collect(),
             Self::Connection(connection::State::Live(live)) => vec![live.consumer],
             Self::ProviderKey(provider_key::State::Live(live)) => vec![live.user],
             Self::UserApplication(user_application::State::Live(live)) => vec![live.user],

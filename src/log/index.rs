@@ -1,6 +1,6 @@
 //! What the sequencer knows: a fold of the clear headers, without any key. A clone is cheap, so a block is checked on a copy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use imbl::{HashMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
@@ -185,13 +185,7 @@ impl Index {
         for secret in &header.secrets {
             self.spent.insert(secret.key);
         }
-        for key in &header.shredded {
-            if key.is_whole() {
-                self.tenants.insert(key.batch);
-            } else {
-                self.shredded.insert(*key);
-            }
-        }
+        self.fold_shredded(&header.shredded);
         if let Some(command) = header.command {
             let last = Position(header.position.0 + u64::from(header.group.count - 1 - header.group.index));
             self.commands.insert(command, Command { request: header.request, first: header.position, last });
@@ -205,6 +199,26 @@ impl Index {
             self.tiles.push_back(tile);
         }
         (self.head, self.recorded_at, self.epoch) = (header.position, header.recorded_at, Some(header.epoch));
+    }
+
+    /// What dies holds no name: in a history that was cut before it gave them back as well.
+    fn fold_shredded(&mut self, keys: &[KeyId]) {
+        let (mut gone, mut tenants) = (HashSet::new(), HashSet::new());
+        for key in keys {
+            if key.is_whole() {
+                self.tenants.insert(key.batch);
+                tenants.insert(key.batch);
+            } else {
+                self.shredded.insert(*key);
+                gone.extend(self.facts_key(*key));
+            }
+        }
+        if gone.is_empty() && tenants.is_empty() {
+            return;
+        }
+        let streams = &self.streams;
+        let is_of = |stream: &StreamId| streams.get(stream).is_some_and(|stream| tenants.contains(&KeyId::whole(stream.tenant).batch));
+        self.claims.retain(|_, stream| !gone.contains(stream) && (tenants.is_empty() || !is_of(stream)));
     }
 
     fn fold_claim(&mut self, claim: ClaimOp, stream: StreamId) {

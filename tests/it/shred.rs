@@ -5,7 +5,8 @@ use keyledger::credentials::connection::Changes;
 use keyledger::kernel::*;
 use keyledger::keyring::Purpose;
 use keyledger::server::Until;
-use keyledger::vault::{Confirmed, Filter, Target, VaultError, plans};
+use keyledger::vault::compensation::Problem;
+use keyledger::vault::{Command, Confirmed, Filter, Target, VaultError, plans};
 
 use crate::shred_bench::{ShredBench, all_destroyed, is_shredded};
 use crate::vault_bench::{key, tokens};
@@ -176,4 +177,35 @@ async fn kept_roots_of_the_past_are_dropped_with_a_shred() {
     for position in [at, Position(10_100), Position(deep.0 - 1)] {
         assert!(is_shredded(&*bench.vault().views_at(position).await.unwrap().unwrap(), id), "as of {position}");
     }
+}
+
+/// The history that goes on from a restore has lost the delete that gave the name back.
+#[tokio::test]
+async fn the_name_of_what_was_shredded_is_free_in_a_restore_as_well() {
+    let mut bench = ShredBench::new().await;
+    let stream = bench.import("one").await;
+    let then = bench.vault().views().position();
+    bench.delete("one").await;
+    bench.shred_thing(stream).await;
+    let into = bench.path("restored");
+    bench.home("data").restore(Until::Position(then), &into, &|_, _, _| ()).await.unwrap();
+    let (vault, _lock) = bench.home("restored").start().await.unwrap();
+    assert!(is_shredded(&vault.views(), stream));
+    let owner = vault.authenticate(&bench.token).unwrap();
+    let command = Command { principal: &owner, meta: Meta::default(), idempotency: None };
+    let again = key("one", "pipedrive");
+    vault.execute(&command, |given| plans::import(given, owner.tenant, &again, tokens("anew"), Changes::default())).await.unwrap();
+    assert_ne!(vault.views().connection(owner.tenant, &again).unwrap(), stream);
+}
+
+#[tokio::test]
+async fn an_undo_of_what_was_shredded_says_so_and_does_nothing() {
+    let bench = ShredBench::new().await;
+    let stream = bench.import("one").await;
+    bench.delete("one").await;
+    let deleted = bench.vault().views().thing(stream).unwrap().last;
+    bench.shred_thing(stream).await;
+    let planned = bench.vault().plan_undo(&bench.owner(), deleted, true, true).await.unwrap();
+    assert_eq!(planned.steps.iter().map(|step| (step.stream, step.does(), &step.problem)).collect::<Vec<_>>(), [(stream, "nothing", &Some(Problem::Shredded))]);
+    assert_eq!(bench.vault().apply(&bench.owner(), &Meta::default(), &planned).await.unwrap().events, None);
 }

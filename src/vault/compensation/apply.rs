@@ -210,7 +210,7 @@ fn group(given: &Given<'_>, steps: &[&Step], cause: Position, spared: &HashMap<S
             }
             Action::Delete => {
                 let subject = Subject { stream: step.stream, version: step.version };
-                plan = plan.and(plans::removal(given, step.tenant, subject, &entry.state)?);
+                plan = plan.and(plans::removal(given, subject, &entry.state)?);
             }
             Action::Nothing => {}
         }

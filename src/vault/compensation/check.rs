@@ -32,7 +32,7 @@ pub enum Problem {
     NameTaken(StreamId),
     /// What it belongs to is not there.
     Missing(StreamId),
-    /// It cannot be without a secret that was shredded.
+    /// It was shredded, or cannot be without a secret that was.
     Shredded,
     /// It would let secrets work again that were ended on purpose: that needs to be said, and permitted.
     Revives,
@@ -86,7 +86,7 @@ impl Problem {
             Self::StaysForEver => "a tenant is suspended or shredded, and never just goes".into(),
             Self::NameTaken(by) => format!("its name is held by {by} now: rename or delete that first"),
             Self::Missing(of) => format!("it belongs to {of}, which is not there: bring that back first"),
-            Self::Shredded => "it cannot be without a secret that was shredded".into(),
+            Self::Shredded => "what it needs was shredded, and nothing brings that back".into(),
             Self::Revives => "it would let secrets work again that were ended on purpose: say `revive`, which needs `secrets:revive`".into(),
             Self::NoConnector => "the connector of its service is not there: bring that back first".into(),
             Self::InUse(by) => format!("the connection {by} leads to it: delete that first"),

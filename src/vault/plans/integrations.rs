@@ -69,13 +69,6 @@ fn integration_state(views: &Views, stream: StreamId) -> State {
     }
 }
 
-/// An integration goes.
-pub(super) fn removal(given: &Given<'_>, tenant: TenantId, subject: crate::credentials::Subject, state: &State) -> Result<Plan<AnyEvent>, Refusal> {
-    let (api, service) = state.service().ok_or(Refusal::NotFound)?;
-    let (_, connector) = given.views.connector(tenant, api, service).ok_or(Refusal::NotFound)?;
-    Ok(decide(subject, connector, state, Command::Delete)?.map(AnyEvent::from))
-}
-
 /// That a secret of it is shown.
 pub(super) fn note_integration_reveal(
     given: &Given<'_>,

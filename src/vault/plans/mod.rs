@@ -26,11 +26,11 @@ use crate::credentials::{
     AnyEvent, AnyState, Kind, Subject, api_client, api_key, application, connection, consumer, integration, organization, provider_key, role, session, user,
     user_application, webhook,
 };
-use crate::kernel::{Guard, PermissionSet, Permits, Plan, Refusal, RoleRef, StreamId, TenantId, Version};
+use crate::kernel::{Guard, PermissionSet, Permits, Plan, Refusal, RoleRef, StreamId, TenantId, Version, Write};
 use crate::views::{Entry, Views};
 
 /// A thing goes, by its kind's own delete; what belongs to it is another matter.
-pub(in crate::vault) fn removal(given: &Given<'_>, tenant: TenantId, subject: Subject, state: &AnyState) -> Result<Plan<AnyEvent>, Refusal> {
+pub(in crate::vault) fn removal(given: &Given<'_>, subject: Subject, state: &AnyState) -> Result<Plan<AnyEvent>, Refusal> {
     let now = given.now;
     match state {
         AnyState::User(state) => Ok(user::decide(subject, state, user::Command::Delete)?.map(AnyEvent::from)),
@@ -45,7 +45,11 @@ pub(in crate::vault) fn removal(given: &Given<'_>, tenant: TenantId, subject: Su
         AnyState::ApiClient(state) => Ok(api_client::decide(subject, state, now, api_client::Command::Delete)?.map(AnyEvent::from)),
         AnyState::UserApplication(state) => Ok(user_application::decide(subject, state, now, user_application::Command::Delete)?.map(AnyEvent::from)),
         AnyState::Webhook(state) => Ok(webhook::decide(subject, state, now, webhook::Command::Delete)?.map(AnyEvent::from)),
-        AnyState::Integration(state) => integrations::removal(given, tenant, subject, state),
+        // Whether its service is still known or not.
+        AnyState::Integration(integration::State::Live(_)) => {
+            let write = Write::change(subject.stream, subject.version, AnyEvent::from(integration::Event::Deleted));
+            Ok(Plan::of(state.claims().into_iter().fold(write, Write::freeing)))
+        }
         _ => Err(Refusal::InvalidState("a thing of this kind does not go away".into())),
     }
 }
