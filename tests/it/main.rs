@@ -121,6 +121,7 @@ mod shred_kinds;
 mod shred_old_keyring;
 mod shred_tenant;
 mod simulation;
+mod simulation_bench;
 mod simulation_steps;
 mod storm_bench;
 mod storm_callers;

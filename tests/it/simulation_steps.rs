@@ -4,12 +4,12 @@ use keyledger::credentials::connection::{Changes, Command as Act, Key, Outcome, 
 use keyledger::credentials::provider_key::{Given as Written, Provider};
 use keyledger::credentials::user::Profile;
 use keyledger::credentials::webhook::Profile as Hook;
-use keyledger::credentials::{AnyEvent, Kind, PasswordHash, api_key, application, connector, user};
+use keyledger::credentials::{AnyEvent, AnyState, Kind, PasswordHash, api_key, application, connection, connector, user};
 use keyledger::kernel::*;
 use keyledger::vault::{Answer, Given, VaultError, plans};
 use serde_json::json;
 
-use crate::vault_bench::{TENANT, VaultBench};
+use crate::simulation_bench::HomeBench;
 
 /// Numbers from a seed, always the same ones (splitmix64).
 pub struct Dice(u64);
@@ -39,19 +39,19 @@ impl Dice {
 type Done = Result<&'static str, VaultError>;
 
 /// One of the things of a kind, deleted ones too now and then.
-fn one(bench: &VaultBench, dice: &mut Dice, kind: Kind) -> StreamId {
-    let views = bench.vault.views();
+fn one(bench: &HomeBench, dice: &mut Dice, kind: Kind) -> StreamId {
+    let views = bench.vault().views();
     let gone = dice.below(8) == 0;
-    let all: Vec<StreamId> = views.listed(TENANT, kind, Position::ZERO).filter(|(_, entry)| gone || entry.state.is_live()).map(|(id, _)| id).collect();
+    let all: Vec<StreamId> = views.listed(bench.tenant, kind, Position::ZERO).filter(|(_, entry)| gone || entry.state.is_live()).map(|(id, _)| id).collect();
     if all.is_empty() { StreamId::default() } else { *dice.pick(&all) }
 }
 
-async fn run(bench: &VaultBench, what: &'static str, decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Done {
+async fn run(bench: &HomeBench, what: &'static str, decide: impl FnMut(&Given<'_>) -> Result<Plan<AnyEvent>, Refusal>) -> Done {
     let answer: Answer = bench.execute(decide).await?;
     Ok(if answer.events.is_some() { what } else { "nothing to do" })
 }
 
-pub async fn command(bench: &VaultBench, dice: &mut Dice) -> Done {
+pub async fn command(bench: &HomeBench, dice: &mut Dice) -> Done {
     match dice.below(12) {
         0 => users(bench, dice).await,
         1 => roles(bench, dice).await,
@@ -67,7 +67,7 @@ pub async fn command(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-async fn users(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn users(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id) = (&bench.owner, one(bench, dice, Kind::User));
     let roles = roles_of(bench, dice);
     match dice.below(7) {
@@ -89,12 +89,12 @@ async fn users(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-fn roles_of(bench: &VaultBench, dice: &mut Dice) -> Vec<RoleRef> {
+fn roles_of(bench: &HomeBench, dice: &mut Dice) -> Vec<RoleRef> {
     let role = one(bench, dice, Kind::Role);
     if dice.below(2) == 0 || role == StreamId::default() { vec![RoleRef::Builtin(Builtin::Reader)] } else { vec![RoleRef::Own(role)] }
 }
 
-async fn roles(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn roles(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id) = (&bench.owner, one(bench, dice, Kind::Role));
     let permissions = vec![dice.pick(&["users:read", "audit:read", "custom:x"]).to_string()];
     let name = dice.name("Role ");
@@ -105,17 +105,17 @@ async fn roles(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-async fn organizations(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn organizations(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (name, id) = (dice.name("Org "), one(bench, dice, Kind::Organization));
     match dice.below(3) {
         0 => run(bench, "organisation made", |given| plans::create_organization(given, name.clone())).await,
-        1 => run(bench, "organisation renamed", |given| plans::rename_organization(given, TENANT, id, name.clone(), None)).await,
-        _ => run(bench, "organisation deleted", |given| plans::delete_organization(given, TENANT, id, None)).await,
+        1 => run(bench, "organisation renamed", |given| plans::rename_organization(given, bench.tenant, id, name.clone(), None)).await,
+        _ => run(bench, "organisation deleted", |given| plans::delete_organization(given, bench.tenant, id, None)).await,
     }
 }
 
 /// A rotation, and what ends one.
-async fn rotated(bench: &VaultBench, dice: &mut Dice, id: StreamId, what: &'static str) -> Done {
+async fn rotated(bench: &HomeBench, dice: &mut Dice, id: StreamId, what: &'static str) -> Done {
     let (by, grace) = (&bench.owner, dice.below(3) * 600);
     match dice.below(4) {
         0 => run(bench, "rotation finished", |given| plans::finish_rotation(given, by, id)).await,
@@ -124,7 +124,7 @@ async fn rotated(bench: &VaultBench, dice: &mut Dice, id: StreamId, what: &'stat
     }
 }
 
-async fn api_keys(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn api_keys(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id) = (&bench.owner, one(bench, dice, Kind::ApiKey));
     let (owner, organization) = (one(bench, dice, Kind::User), one(bench, dice, Kind::Organization));
     let some = |id: StreamId, yes: u64| (yes == 0 && id != StreamId::default()).then_some(id);
@@ -154,7 +154,7 @@ async fn api_keys(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-async fn applications(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn applications(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id, name, roles) = (&bench.owner, one(bench, dice, Kind::Application), dice.name("App "), roles_of(bench, dice));
     match dice.below(5) {
         0 | 1 => {
@@ -170,7 +170,7 @@ async fn applications(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-async fn api_clients(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn api_clients(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id, name, roles) = (&bench.owner, one(bench, dice, Kind::ApiClient), dice.name("client "), roles_of(bench, dice));
     match dice.below(5) {
         0 | 1 => run(bench, "api client made", |given| plans::create_api_client(given, by, name.clone(), roles.clone()).map(|made| made.0)).await,
@@ -180,7 +180,7 @@ async fn api_clients(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-async fn of_users(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn of_users(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id, user, name) = (&bench.owner, one(bench, dice, Kind::UserApplication), one(bench, dice, Kind::User), dice.name("app-"));
     match dice.below(4) {
         0 | 1 => run(bench, "user application made", |given| plans::create_user_application(given, by, user, name.clone()).map(|made| made.0)).await,
@@ -189,17 +189,17 @@ async fn of_users(bench: &VaultBench, dice: &mut Dice) -> Done {
     }
 }
 
-async fn provider_keys(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn provider_keys(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (user, provider) = (one(bench, dice, Kind::User), *dice.pick(&[Provider::OpenAi, Provider::Anthropic]));
     let (key, name, whole) = (dice.name("sk-a-provider-key-of-"), dice.name("n"), dice.below(2) == 0);
     if dice.below(4) == 0 {
-        return run(bench, "provider key deleted", |given| plans::delete_provider_keys(given, TENANT, user, &[provider])).await;
+        return run(bench, "provider key deleted", |given| plans::delete_provider_keys(given, bench.tenant, user, &[provider])).await;
     }
     let written = || Written { api_key: Some(Secret::from(key.as_str())), name: Some(Some(name.clone())), organization: None };
-    run(bench, "provider key written", |given| plans::write_provider_keys(given, TENANT, user, vec![(provider, written())], whole)).await
+    run(bench, "provider key written", |given| plans::write_provider_keys(given, bench.tenant, user, vec![(provider, written())], whole)).await
 }
 
-async fn webhooks(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn webhooks(bench: &HomeBench, dice: &mut Dice) -> Done {
     let (by, id) = (&bench.owner, one(bench, dice, Kind::Webhook));
     let profile = Hook { url: format!("https://example.com/{}", dice.below(5)), events: vec!["*".into()], description: None, enabled: dice.below(2) == 0 };
     match dice.below(5) {
@@ -218,46 +218,54 @@ fn service() -> connector::Connector {
     shipped.into_iter().find(|connector| connector.service_id == "pipedrive").unwrap()
 }
 
-async fn services(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn services(bench: &HomeBench, dice: &mut Dice) -> Done {
     let by = &bench.owner;
     let new = connector::Connector { service_id: dice.name("own-"), name: dice.name("Own "), ..service() };
     let settings = || [("client_id".to_owned(), Some(json!("an id"))), ("client_secret".to_owned(), Some(json!(new.name)))].into();
     let named = ("crm", new.service_id.as_str());
     match dice.below(5) {
-        0 | 1 => run(bench, "connector put", |given| plans::put_connector(given, TENANT, new.clone())).await,
+        0 | 1 => run(bench, "connector put", |given| plans::put_connector(given, bench.tenant, new.clone())).await,
         2 | 3 => run(bench, "integration put", |given| plans::put_integration(given, by, named, (true, settings()), None)).await,
         _ => run(bench, "integration deleted", |given| plans::delete_integration(given, by, named, None)).await,
     }
 }
 
-async fn connections(bench: &VaultBench, dice: &mut Dice) -> Done {
+async fn connections(bench: &HomeBench, dice: &mut Dice) -> Done {
     let key = Key { app: "app".into(), consumer: dice.name("c"), unified_api: "crm".into(), service_id: dice.name("own-") };
     let (token, enabled) = (dice.name("access-token-"), dice.below(2) == 0);
     match dice.below(9) {
         0..=2 => {
             let tokens = || Tokens { access: Some(Secret::from(token.as_str())), refresh: Some(Secret::from("refresh")), ..Tokens::default() };
-            run(bench, "connection imported", |given| plans::import(given, TENANT, &key, tokens(), Changes::default())).await
+            run(bench, "connection imported", |given| plans::import(given, bench.tenant, &key, tokens(), Changes::default())).await
         }
         3 | 4 => {
             let settings = [("client_id".to_owned(), Some(json!(token))), ("client_secret".to_owned(), Some(json!(token)))];
             let changes = || Changes { enabled: Some(enabled), settings: settings.clone().into(), ..Changes::default() };
-            run(bench, "connection changed", |given| plans::update(given, TENANT, &key, changes())).await
+            run(bench, "connection changed", |given| plans::update(given, bench.tenant, &key, changes())).await
         }
-        5 => run(bench, "connection deleted", |given| plans::delete_connection(given, TENANT, &key)).await,
-        6 => run(bench, "consumer deleted", |given| plans::delete_consumer(given, TENANT, "app", &key.consumer)).await,
+        5 => run(bench, "connection deleted", |given| plans::delete_connection(given, bench.tenant, &key)).await,
+        6 => run(bench, "consumer deleted", |given| plans::delete_consumer(given, bench.tenant, "app", &key.consumer)).await,
         7 => {
             let metadata = Some(Json::from(&json!({"n": token})));
-            run(bench, "consumer put", |given| plans::put_consumer(given, TENANT, "app", &key.consumer, Some(metadata.clone()))).await
+            run(bench, "consumer put", |given| plans::put_consumer(given, bench.tenant, "app", &key.consumer, Some(metadata.clone()))).await
         }
-        _ => exchange(bench, dice, &key, &token).await,
+        _ => {
+            // One that is there: others have nothing to exchange.
+            let id = one(bench, dice, Kind::Connection);
+            let live = match bench.vault().views().thing(id).map(|entry| &entry.state) {
+                Some(AnyState::Connection(connection::State::Live(live))) => Some(live.key.clone()),
+                _ => None,
+            };
+            exchange(bench, dice, &live.map_or(key, |key| (*key).clone()), &token).await
+        }
     }
 }
 
-async fn exchange(bench: &VaultBench, dice: &mut Dice, key: &Key, token: &str) -> Done {
-    let started = bench.execute(|given| plans::upsert(given, TENANT, key, Act::StartExchange(Want::Renew))).await?;
+async fn exchange(bench: &HomeBench, dice: &mut Dice, key: &Key, token: &str) -> Done {
+    let started = bench.execute(|given| plans::upsert(given, bench.tenant, key, Act::StartExchange(Want::Renew))).await?;
     let Some((intent, _)) = started.events else { return Ok("nothing to do") };
-    let views = bench.vault.views();
-    let Some(stream) = views.connection(TENANT, key) else { return Ok("nothing to do") };
+    let views = bench.vault().views();
+    let Some(stream) = views.connection(bench.tenant, key) else { return Ok("nothing to do") };
     let fails = dice.below(3) == 0;
     let outcome = || {
         let tokens = Tokens { access: Some(Secret::from(token)), refresh: Some(Secret::from(token)), ..Tokens::default() };
