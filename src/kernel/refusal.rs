@@ -52,7 +52,7 @@ pub enum Refusal {
         limit: u64,
     },
     /// The secret's key was destroyed on purpose.
-    #[error("the secret was shredded")]
+    #[error("it was shredded: nothing is left of it")]
     Shredded,
 }
 

@@ -7,7 +7,7 @@ use super::{Busy, Shown, Vault, VaultError};
 use crate::credentials::content::{Difference, differences};
 use crate::credentials::recovery::Selection;
 use crate::credentials::{AnyState, Kind};
-use crate::kernel::{Permission, Position, Refusal, StreamId, TenantId};
+use crate::kernel::{Permission, Position, StreamId, TenantId};
 
 /// An event of a thing, and what it changed.
 pub struct Told {
@@ -33,7 +33,7 @@ pub struct Changed {
     pub tenant: TenantId,
     /// Its kind.
     pub kind: Kind,
-    /// `created`, `deleted`, `restored` (deleted before, there now) or `changed`.
+    /// `created`, `deleted`, `restored` (deleted before, there now), `changed`, or `shredded`: nothing is left to compare.
     pub how: &'static str,
     /// Field by field.
     pub changes: Vec<Difference>,
@@ -62,9 +62,10 @@ impl Vault {
         // From the oldest on: each state is found from the one before.
         for shown in page.events.into_iter().rev() {
             let at = shown.record.header().position;
-            let around = self.thing_at(stream, at, near.as_ref()).await?.ok_or(Refusal::NotFound)?;
-            events.push(Told { shown, changes: differences(&around.before, &around.after)? });
-            near = Some(around);
+            near = self.thing_at(stream, at, near.as_ref()).await?;
+            // Of what was shredded only the clear header is left.
+            let changes = near.as_ref().map_or(Ok(Vec::new()), |around| differences(&around.before, &around.after))?;
+            events.push(Told { shown, changes });
         }
         events.reverse();
         Ok(Story { events, next: page.next })
@@ -87,12 +88,21 @@ impl Vault {
         let Ok(then) = self.views_at(from).await? else { return Ok(Err(Busy)) };
         let moments = Moments { then, now };
         let mut found = Differences { from: moments.then.position(), to: moments.now.position(), things: Vec::new(), next: None };
-        let named = |state: &AnyState| by.app_ids.is_empty() || state.app().is_none_or(|app| by.app_ids.iter().any(|own| own == app));
+        // To which application something belonged that was shredded is not known any more.
+        let named = |state: &AnyState| {
+            by.app_ids.is_empty() || !matches!(state, AnyState::Shredded(_)) && state.app().is_none_or(|app| by.app_ids.iter().any(|own| own == app))
+        };
         for (stream, entry) in moved(&moments, selection) {
-            let Some(kind) = entry.state.sort().filter(|_| after.is_none_or(|after| stream > after) && named(&entry.state)) else { continue };
+            if after.is_some_and(|after| stream <= after) || !named(&entry.state) {
+                continue;
+            }
+            let kind = if let AnyState::Shredded(name) = &entry.state { Kind::named(name) } else { entry.state.sort() };
+            let Some(kind) = kind else { continue };
             let then = moments.then.thing(stream).map_or(&AnyState::Absent, |entry| &entry.state);
             let changes = differences(then, &entry.state)?;
             let how = match (then, then.is_live(), entry.state.is_live()) {
+                // Whether it differed is not known any more.
+                (AnyState::Shredded(_), ..) => "shredded",
                 _ if changes.is_empty() => continue,
                 (AnyState::Absent, _, true) => "created",
                 (_, true, false) => "deleted",

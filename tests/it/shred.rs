@@ -2,9 +2,11 @@
 
 use keyledger::credentials::Meta;
 use keyledger::credentials::connection::Changes;
+use keyledger::credentials::recovery::Selection;
 use keyledger::kernel::*;
 use keyledger::keyring::Purpose;
 use keyledger::server::Until;
+use keyledger::vault::access::Principal;
 use keyledger::vault::compensation::Problem;
 use keyledger::vault::{Command, Confirmed, Filter, Target, VaultError, plans};
 
@@ -199,13 +201,28 @@ async fn the_name_of_what_was_shredded_is_free_in_a_restore_as_well() {
 }
 
 #[tokio::test]
-async fn an_undo_of_what_was_shredded_says_so_and_does_nothing() {
+async fn undo_recovery_diff_and_history_tell_of_what_was_shredded_and_do_nothing_to_it() {
     let bench = ShredBench::new().await;
     let stream = bench.import("one").await;
+    let then = bench.vault().views().position();
     bench.delete("one").await;
     let deleted = bench.vault().views().thing(stream).unwrap().last;
     bench.shred_thing(stream).await;
-    let planned = bench.vault().plan_undo(&bench.owner(), deleted, true, true).await.unwrap();
-    assert_eq!(planned.steps.iter().map(|step| (step.stream, step.does(), &step.problem)).collect::<Vec<_>>(), [(stream, "nothing", &Some(Problem::Shredded))]);
-    assert_eq!(bench.vault().apply(&bench.owner(), &Meta::default(), &planned).await.unwrap().events, None);
+    let (vault, owner) = (bench.vault(), bench.owner());
+    let stuck = [(stream, "nothing", &Some(Problem::Shredded))];
+    let undo = vault.plan_undo(&owner, deleted, true, true).await.unwrap();
+    assert_eq!(undo.steps.iter().map(|step| (step.stream, step.does(), &step.problem)).collect::<Vec<_>>(), stuck);
+    assert_eq!(vault.apply(&owner, &Meta::default(), &undo).await.unwrap().events, None);
+    let selection = Selection { tenant: Some(owner.tenant), kind: Some("connection".into()), ..Selection::default() };
+    let recovery = vault.plan_recovery(&owner, then, &selection, true).await.unwrap().unwrap();
+    assert_eq!(recovery.steps.iter().map(|step| (step.stream, step.does(), &step.problem)).collect::<Vec<_>>(), stuck);
+    let now = vault.views().position();
+    let differ = vault.diff(&owner, (then, now), &selection, (None, 10)).await.unwrap().unwrap();
+    assert_eq!(differ.things.iter().map(|thing| (thing.stream, thing.how, thing.last.shredded)).collect::<Vec<_>>(), [(stream, "shredded", true)]);
+    let story = vault.story(&owner, stream, now, 10).await.unwrap();
+    assert!(story.events.iter().all(|told| told.shown.shredded && told.changes.is_empty() && told.shown.facts.is_null()));
+    assert_eq!(story.events.iter().map(|told| told.shown.record.header().event_type.as_str()).collect::<Vec<_>>(), ["deleted", "imported", "created"]);
+    // Which application's it was is not known any more: whoever may name only some is told nothing.
+    let some = Principal { app_ids: vec!["another".into()], ..owner.clone() };
+    assert_eq!(vault.diff(&some, (then, now), &selection, (None, 10)).await.unwrap().unwrap().things.len(), 0);
 }

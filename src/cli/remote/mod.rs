@@ -323,6 +323,9 @@ impl Remote {
             (401, _) if !self.verb.open => "`keyledger login LOGIN` prints a new token; put it into KEYLEDGER_TOKEN, or into the file of --token-file".into(),
             (403, _) => "`keyledger whoami` shows what your token permits".into(),
             (404, _) if self.verb.name == "logout" => "this token is of no session; `keyledger whoami` shows what it is".into(),
+            (404, _) if self.verb.takes == Takes::Thing && name.is_empty() => {
+                "it takes an id, as `keyledger audit query` and `keyledger credential list` show it".into()
+            }
             (404, _) if self.verb.takes == Takes::Thing && self.noun.list().is_some() => format!("`keyledger {name} list` shows them all"),
             (412, _) => format!("`keyledger {name} get '{thing}'` shows the present content version; look at it, and give that as --if-match"),
             (429, Some(seconds)) if self.verb.open => format!("wait {seconds} seconds, or have an administrator run `keyledger user unlock '{thing}'`"),

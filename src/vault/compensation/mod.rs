@@ -130,8 +130,6 @@ pub struct Planned {
     pub steps: Vec<Step>,
     /// Names exactly this plan: another one is needed when any of its things has moved.
     pub id: String,
-    /// Things of the selection that were shredded: they are passed over.
-    pub shredded: u64,
 }
 
 impl Planned {
@@ -143,7 +141,7 @@ impl Planned {
         };
         let text = serde_json::to_vec(&serde_json::json!([target, revive, says])).map_err(|_| crate::credentials::FactsError::Shape)?;
         let id = base16ct::lower::encode_string(&derive::plan(key, &text));
-        Ok(Self { wish, revive, at, steps, id, shredded: 0 })
+        Ok(Self { wish, revive, at, steps, id })
     }
 
     /// Things that something is done to.
@@ -194,4 +192,13 @@ fn step(stream: StreamId, entry: &crate::views::Entry, kind: Kind, action: Actio
         turn: 0,
         problem: None,
     })
+}
+
+/// A thing of which nothing is left, and to which nothing is done; `None` for any other.
+fn shredded(stream: StreamId, entry: &crate::views::Entry) -> Result<Option<Step>, VaultError> {
+    let AnyState::Shredded(name) = &entry.state else { return Ok(None) };
+    let Some(kind) = Kind::named(name) else { return Ok(None) };
+    let mut step = step(stream, entry, kind, Action::Nothing)?;
+    step.stop(Problem::Shredded);
+    Ok(Some(step))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::target::recovered;
-use super::{MAX_STEPS, Planned, Step, Wish, step};
+use super::{MAX_STEPS, Planned, Step, Wish, shredded, step};
 use crate::credentials::recovery::{Selection, State};
 use crate::credentials::{AnyState, Kind, connection, consumer};
 use crate::kernel::{Permission, Position, Refusal, StreamId};
@@ -59,18 +59,17 @@ impl Vault {
         let steps = self.recovery_steps(&moments, selection).await?;
         let steps = self.checked(by, steps, &moments.now, revive, recovers).await?;
         let wish = Wish::Recover { to: moments.then.position(), selection: selection.clone() };
-        let mut planned = Planned::new(wish, revive, moments.now.position(), steps, &self.plan_key()?)?;
-        let gone = |(stream, entry): &(&StreamId, &std::sync::Arc<Entry>)| {
-            matches!(entry.state, AnyState::Shredded(_)) && takes(selection, **stream, entry) && moments.then.thing(**stream).is_some()
-        };
-        planned.shredded = moments.now.things().filter(gone).count() as u64;
-        Ok(Ok(planned))
+        Ok(Ok(Planned::new(wish, revive, moments.now.position(), steps, &self.plan_key()?)?))
     }
 
     async fn recovery_steps(&self, moments: &Moments, selection: &Selection) -> Result<Vec<Step>, VaultError> {
         let mut steps = Vec::new();
         for (stream, entry) in moved(moments, selection) {
             let then = moments.then.thing(stream).map_or(&AnyState::Absent, |entry| &entry.state);
+            if let Some(step) = shredded(stream, entry)?.filter(|_| moments.then.thing(stream).is_some()) {
+                steps.push(step);
+                continue;
+            }
             let alive = if then.is_live() && !entry.state.is_live() { self.last_alive(stream, entry).await? } else { None };
             let (Some(target), Some(kind)) = (recovered(then, &entry.state, alive.as_ref())?, entry.state.sort()) else { continue };
             let mut step = step(stream, entry, kind, target.action)?;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::check::Problem;
 use super::target::undone;
-use super::{Action, Planned, Step, Wish, step, write_permission};
-use crate::credentials::{AnyState, Kind};
+use super::{Action, Planned, Step, Wish, shredded, step, write_permission};
+use crate::credentials::AnyState;
 use crate::kernel::{Permission, Position, Refusal, StreamId, TenantId};
 use crate::seal::Record;
 use crate::vault::access::{Principal, Resource, authorize};
@@ -57,10 +56,7 @@ impl Vault {
         (first, last): (Position, Position),
         tokens: bool,
     ) -> Result<Option<Step>, VaultError> {
-        if let AnyState::Shredded(name) = &entry.state {
-            let Some(kind) = Kind::named(name) else { return Ok(None) };
-            let mut step = step(stream, entry, kind, Action::Nothing)?;
-            step.stop(Problem::Shredded);
+        if let Some(step) = shredded(stream, entry)? {
             return Ok(Some(step));
         }
         let Some(kind) = entry.state.sort() else { return Ok(None) };

@@ -21,7 +21,8 @@ struct ChangedThing {
     /// Its kind.
     #[schema(example = "connection")]
     kind: String,
-    /// `created`, `deleted`, `restored` (it was deleted, and is there again) or `changed`.
+    /// `created`, `deleted`, `restored` (it was deleted, and is there again), `changed`, or `shredded`: something became of it in between, and
+    /// nothing is left to compare.
     #[schema(example = "changed")]
     how: &'static str,
     /// Field by field.
