@@ -191,7 +191,7 @@ impl Vault {
     ) -> Result<Self, VaultError> {
         let opener = Arc::new(Opener::new(Arc::clone(&keyring)));
         opener.forget(from.index.dead_facts());
-        let (views, sequencer) = fold(&log, &clock, &opener, from).await?;
+        let (views, sequencer) = Box::pin(fold(&log, &clock, &opener, from)).await?;
         if let Some(cause) = views.failure() {
             return Err(VaultError::Stopped(cause));
         }

@@ -168,7 +168,7 @@ impl ShredBench {
         FILES.map(|file| std::fs::read(self.path("data").join(file)).unwrap())
     }
 
-    pub fn put_back(&self, folder: &Path, files: &[Vec<u8>; 2]) {
+    pub fn put_back(folder: &Path, files: &[Vec<u8>; 2]) {
         for (file, bytes) in FILES.iter().zip(files) {
             std::fs::write(folder.join(file), bytes).unwrap();
         }

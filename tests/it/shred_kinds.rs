@@ -71,8 +71,8 @@ async fn all_are_gone(life: &mut Life, kinds: &BTreeMap<&str, Vec<StreamId>>, at
     let gone: Vec<StreamId> = kinds.values().flatten().copied().collect();
     let shredded =
         |views: &Views| gone.iter().filter(|id| views.thing(**id).is_some()).all(|id| matches!(views.thing(*id).unwrap().state, AnyState::Shredded(_)));
-    let live = life.vault().views();
-    assert!(shredded(&live) && life.vault().failure().is_none());
+    let now = life.vault().views();
+    assert!(shredded(&now) && life.vault().failure().is_none());
     // Nothing is told of them, now or of the past.
     for id in &gone {
         let (status, _, _, body) = life.read(life.running.as_ref().unwrap(), &life.token, &format!("/v1/credentials/{id}")).await;
@@ -83,7 +83,7 @@ async fn all_are_gone(life: &mut Life, kinds: &BTreeMap<&str, Vec<StreamId>>, at
     let (status, _, _, events) = life.read(life.running.as_ref().unwrap(), &life.token, "/v1/events?limit=200").await;
     assert!(status == 200 && events.contains("\"facts\":null"));
     let reading = life.home("data").read().unwrap();
-    for until in [at, live.position()] {
+    for until in [at, now.position()] {
         let opener = Opener::new(reading.keyring.clone());
         let (mut views, mut tree) = Default::default();
         catch_up(&mut views, &mut tree, &*reading.log, &opener, until, &|_| ()).await.unwrap();
@@ -100,6 +100,6 @@ async fn all_are_gone(life: &mut Life, kinds: &BTreeMap<&str, Vec<StreamId>>, at
         let path = life.home("data").snapshot();
         life.running.take().unwrap().end(snapshot.then_some(path.as_path())).await;
         life.start().await;
-        assert!(*life.vault().views() == *live, "from a snapshot: {snapshot}");
+        assert!(*life.vault().views() == *now, "from a snapshot: {snapshot}");
     }
 }

@@ -23,7 +23,7 @@ async fn a_keyring_from_before_a_shred_brings_no_key_back() {
     // As it lies after a crash between the event and the end of the keys, too.
     for with_snapshot in [true, false] {
         bench.stop();
-        bench.put_back(&bench.path("data"), &keyring);
+        ShredBench::put_back(&bench.path("data"), &keyring);
         if with_snapshot {
             std::fs::write(bench.path("data/views.snapshot"), &snapshot).unwrap();
         }
@@ -57,7 +57,7 @@ async fn a_keyring_that_lacks_keys_of_the_log_is_noticed_at_the_start_and_by_a_r
     bench.write_snapshot().await;
     let now = bench.keyring_files();
     bench.stop();
-    bench.put_back(&bench.path("data"), &old);
+    ShredBench::put_back(&bench.path("data"), &old);
     let error = bench.try_start().await.err().unwrap();
     assert!(matches!(error, HomeError::Vault(VaultError::Key(KeyringError::TooOld(_)))), "{error}");
     assert!(error.to_string().contains("newest copy"), "it says what to do: {error}");
@@ -67,7 +67,7 @@ async fn a_keyring_that_lacks_keys_of_the_log_is_noticed_at_the_start_and_by_a_r
     let into = bench.path("restored");
     let error = bench.home("data").restore(Until::Position(end), &into, &|_, _, _| ()).await.err().unwrap().to_string();
     assert!(error.contains("older than the log") && !into.exists(), "{error}");
-    bench.put_back(&bench.path("data"), &now);
+    ShredBench::put_back(&bench.path("data"), &now);
     bench.start().await;
 }
 

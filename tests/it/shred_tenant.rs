@@ -1,5 +1,6 @@
 //! The end of a tenant: two people and a wait, and then nothing of it is left.
 
+use keyledger::credentials::connection::Changes;
 use keyledger::credentials::{AnyState, Meta, tenant};
 use keyledger::kernel::*;
 use keyledger::keyring::{KeyringError, RootKeyProvider, Rotate};
@@ -42,7 +43,7 @@ impl Scene {
         let of_acme = bench.vault().authenticate(&token).unwrap();
         let command = keyledger::vault::Command { principal: &of_acme, meta: Meta::default(), idempotency: None };
         let name = key("a", "pipedrive");
-        let import = |given: &keyledger::vault::Given<'_>| plans::import(given, made.id, &name, tokens("of acme"), Default::default());
+        let import = |given: &keyledger::vault::Given<'_>| plans::import(given, made.id, &name, tokens("of acme"), Changes::default());
         bench.vault().execute(&command, import).await.unwrap();
         let connection = bench.vault().views().connection(made.id, &name).unwrap();
         bench.import("of the first tenant").await;
@@ -94,7 +95,7 @@ async fn a_tenant_ends_by_two_people_after_a_wait_and_everybody_else_stays() {
     // A keyring from before brings nothing back, and a restore to before has nothing of it.
     let live = scene.bench.vault().views();
     scene.bench.stop();
-    scene.bench.put_back(&scene.bench.path("data"), &old);
+    ShredBench::put_back(&scene.bench.path("data"), &old);
     let into = scene.bench.path("restored");
     let restored = scene.bench.home("data").restore(Until::Position(before), &into, &|_, _, _| ()).await.unwrap();
     assert!(restored.state.shredded > 0 && crate::keyring::holding(&into, &wrapping[..24]).is_empty());

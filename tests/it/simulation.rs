@@ -255,6 +255,9 @@ impl Simulation {
 
     /// A restore to a moment gives the state that was noted then, but for what was shredded since. Now and then it is gone on from there.
     async fn restore(&mut self) {
+        if self.noted.is_empty() {
+            return;
+        }
         let then = Arc::clone(self.dice.pick(&self.noted));
         let restored = self.bench.restore(then.position()).await;
         self.count("restore");
