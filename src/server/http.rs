@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::patience::Patience;
 use super::stalled::Unstalled;
 use super::tls::Tls;
 use crate::surfaces::{self, Front};
@@ -74,7 +75,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, listeni
 
 async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, router: Router, behind_proxy: bool, mut stop: watch::Receiver<bool>) {
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let patience = Patience::new();
+    http.timer(patience.clone()).header_read_timeout(HEADER_TIMEOUT);
     let router = TowerToHyperService::new(router);
     let ending = Ending(stop.clone());
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -84,7 +86,7 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, ro
         request.extensions_mut().insert(ending.clone());
         router.call(request)
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let connection = http.serve_connection(TokioIo::new(patience.around(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

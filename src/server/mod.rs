@@ -7,6 +7,7 @@ mod home;
 mod http;
 mod loss;
 mod partial;
+mod patience;
 mod restore;
 mod stalled;
 mod tls;

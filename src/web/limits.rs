@@ -12,6 +12,8 @@ pub const PROXY_BODY: usize = 4 * 1024 * 1024;
 pub const JSON_DEPTH: usize = 16;
 /// How long a client may take to send its headers.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection may wait for its next request.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a body may take to arrive.

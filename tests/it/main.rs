@@ -65,6 +65,7 @@ mod exposure;
 mod fixed;
 mod fixed_clock;
 mod front;
+mod front_idle;
 mod held;
 mod hostile_endpoint;
 mod integrations;
