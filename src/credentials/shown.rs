@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::content::Difference;
 use super::{AnyEvent, FactsError, connection, connector, consumer, integration};
+use crate::kernel::PermissionSet;
 
 /// What stands in place of a hidden member.
 const HIDDEN: &str = "hidden";
@@ -46,13 +47,16 @@ impl Difference {
     }
 }
 
-/// Fingerprints as text.
+/// Fingerprints as text, permissions by name.
 fn spell(json: &mut Value) {
     match json {
         Value::Object(members) => {
             if let Some(Value::Array(bytes)) = members.get("fingerprint") {
                 let bytes: Vec<u8> = bytes.iter().filter_map(Value::as_u64).filter_map(|byte| u8::try_from(byte).ok()).collect();
                 members.insert("fingerprint".into(), base16ct::lower::encode_string(&bytes).into());
+            }
+            if let Some(own) = members.get("own").and_then(|bits| serde_json::from_value::<PermissionSet>(bits.clone()).ok()) {
+                members.insert("own".into(), own.iter().map(|permission| Value::from(permission.name())).collect());
             }
             members.values_mut().for_each(spell);
         }

@@ -199,6 +199,13 @@ impl Vault {
         sent
     }
 
+    /// The answer to a command that was carried out before under the same idempotency key, if it was.
+    pub(super) async fn answered_before(&self, command: &Command<'_>) -> Result<Option<Answer>, VaultError> {
+        let by = command.principal;
+        let hashed = command.idempotency.map(|(route, given, request)| self.sealer.command(by.tenant, by.id, route, given, request));
+        self.repeated(hashed).await
+    }
+
     /// The answer to a command that was carried out before. It is looked for before anything is decided: the thing has moved on since.
     async fn repeated(&self, hashed: Option<([u8; 32], [u8; 32])>) -> Result<Option<Answer>, VaultError> {
         let Some((command, request)) = hashed else { return Ok(None) };

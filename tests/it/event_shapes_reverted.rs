@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyledger::credentials::recovery::{Event, Selection};
+use keyledger::credentials::recovery::{Asker, Event, Selection, Undone};
 use keyledger::credentials::reverted::{Spared, only_goes_forward};
 use keyledger::credentials::{AnyEvent, AnyState, Reverted};
 use keyledger::kernel::*;
@@ -42,9 +42,12 @@ pub fn examples(others: Vec<AnyEvent>) -> Vec<AnyEvent> {
     let states = richest(others).into_values().filter(|state| !only_goes_forward(state));
     let consumer = Some(("app".to_owned(), "acme".to_owned()));
     let selection = Selection { tenant: Some(TenantId([1; 16])), kind: Some("connection".into()), consumer, thing: Some(StreamId([4; 16])) };
-    let started = Event::Started { to: Position(90), selection, things: 12, revive: true, plan: "ab".repeat(32) };
+    let started =
+        |undone, asker| Event::Started { to: Position(90), selection: selection.clone(), things: 12, revive: true, plan: "ab".repeat(32), undone, asker };
+    let asker = Asker { user: Some(StreamId([5; 16])), held: PermissionSet::of(&[Permission::UndoApply, Permission::RolesWrite]), is_home: true };
+    let started = [started(None, Asker::default()), started(Some(Undone { position: Position(90), alone: true }), asker)].map(AnyEvent::from);
     let finished = Event::Finished { reverted: 11, left: vec![StreamId([4; 16])] };
-    states.map(put_back).chain([started.into(), finished.into()]).collect()
+    states.map(put_back).chain(started).chain([finished.into()]).collect()
 }
 
 #[test]
@@ -65,6 +68,7 @@ fn every_kind_that_can_be_put_back_has_an_example() {
         "user",
         "user_application",
         "webhook",
+        "recovery",
         "recovery",
         "recovery",
     ];

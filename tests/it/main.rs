@@ -139,6 +139,8 @@ mod tls;
 mod tokens;
 mod tokens_http;
 mod undo;
+mod undo_large;
+mod undo_rights;
 mod user_applications;
 mod v1;
 mod vault;

@@ -212,7 +212,8 @@ async fn undo_recovery_diff_and_history_tell_of_what_was_shredded_and_do_nothing
     let stuck = [(stream, "nothing", &Some(Problem::Shredded))];
     let undo = vault.plan_undo(&owner, deleted, true, true).await.unwrap();
     assert_eq!(undo.steps.iter().map(|step| (step.stream, step.does(), &step.problem)).collect::<Vec<_>>(), stuck);
-    assert_eq!(vault.apply(&owner, &Meta::default(), &undo).await.unwrap().events, None);
+    let command = Command { principal: &owner, meta: Meta::default(), idempotency: None };
+    assert_eq!(vault.apply(&command, &undo).await.unwrap().events, None);
     let selection = Selection { tenant: Some(owner.tenant), kind: Some("connection".into()), ..Selection::default() };
     let recovery = vault.plan_recovery(&owner, then, &selection, true).await.unwrap().unwrap();
     assert_eq!(recovery.steps.iter().map(|step| (step.stream, step.does(), &step.problem)).collect::<Vec<_>>(), stuck);

@@ -13,7 +13,7 @@ use keyledger::keyring::Purpose;
 use keyledger::seal::derive;
 use keyledger::seal::merkle::Frontier;
 use keyledger::vault::compensation::{Applied, Planned, Problem, Step};
-use keyledger::vault::{Confirmed, Rotation, Target, Vault, VaultError};
+use keyledger::vault::{Command, Confirmed, Rotation, Target, Vault, VaultError};
 use keyledger::views::{Views, catch_up};
 
 use crate::simulation_bench::HomeBench;
@@ -94,7 +94,8 @@ impl Simulation {
     }
 
     async fn apply(&mut self, planned: &Planned) -> Applied {
-        let applied = self.vault().apply(&self.bench.owner, &Meta::default(), planned).await;
+        let command = Command { principal: &self.bench.owner, meta: Meta::default(), idempotency: None };
+        let applied = self.vault().apply(&command, planned).await;
         let applied = applied.unwrap_or_else(|error| panic!("step {}: {error}: {planned:?}", self.step));
         self.as_planned(planned, &applied);
         applied

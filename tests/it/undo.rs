@@ -7,29 +7,29 @@ use serde_json::{Value, json};
 use crate::served_vault::{ServedBench, Told};
 
 impl ServedBench {
-    async fn own(&self, method: &str, path: &str, body: Value) -> Told {
+    pub async fn own(&self, method: &str, path: &str, body: Value) -> Told {
         let told = self.call(&self.token, method, path, body).await;
         assert!(told.status < 300, "{method} {path}: {} {}", told.status, told.body);
         told
     }
 
-    async fn of_consumer(&self, method: &str, path: &str, body: Value) -> Told {
+    pub async fn of_consumer(&self, method: &str, path: &str, body: Value) -> Told {
         let request = self.request(method, path).bearer_auth(&self.token).header("x-apideck-app-id", "app").header("x-apideck-consumer-id", "acme");
         self.send(if body.is_null() { request } else { request.json(&body) }).await
     }
 
-    fn at(&self) -> u64 {
+    pub fn at(&self) -> u64 {
         self.vault.views().position().0
     }
 
-    async fn undo(&self, token: &str, mut order: Value) -> (Value, Told) {
+    pub async fn undo(&self, token: &str, mut order: Value) -> (Value, Told) {
         let plan = self.call(token, "POST", "/v1/undo/preview", order.clone()).await;
         assert_eq!(plan.status, 200, "{}", plan.body);
         order["plan"] = plan.body["plan"].clone();
         (plan.body, self.call(token, "POST", "/v1/undo/apply", order).await)
     }
 
-    async fn recover(&self, mut order: Value) -> (Value, Told) {
+    pub async fn recover(&self, mut order: Value) -> (Value, Told) {
         let plan = self.own("POST", "/v1/recovery/preview", order.clone()).await;
         order["plan"] = plan.body["plan"].clone();
         (plan.body, self.call(&self.token, "POST", "/v1/recovery/apply", order).await)
@@ -178,18 +178,20 @@ async fn a_recovery_that_makes_no_sense_is_refused_with_its_reason() {
         (json!({"to": 0}), 404, "before-the-log", "to: the vault had not begun by then"),
         (json!({"to": head + 1}), 404, "past-the-end", "the log ends at position"),
         (json!({"to": "yesterday"}), 400, "invalid", "to: takes a position"),
-        (json!({"to": head, "kind": "nothing"}), 400, "invalid", "kind: there is nothing of kind"),
+        (json!({"to": head, "kind": "nothing"}), 400, "invalid", "kind: there is no kind"),
         (json!({"to": head, "tenant": "nobody"}), 404, "not-found", "tenant: there is none of that name"),
         (json!({"to": head, "consumer": "acme"}), 400, "invalid", "consumer: takes application/consumer"),
-        (json!({"to": head, "id": "0123456789abcdef0123456789abcdef"}), 404, "not-found", "not found"),
+        (json!({"to": head, "id": "0123456789abcdef0123456789abcdef"}), 404, "not-found", "the selection matches nothing"),
+        (json!({"to": head, "kind": "webhook"}), 404, "not-found", "the selection matches nothing"),
+        (json!({"to": head, "consumer": "app/nobody"}), 404, "not-found", "the selection matches nothing"),
         (json!({"to": head, "what": 1}), 400, "invalid", ""),
     ] {
         let told = bench.call(&bench.token, "POST", "/v1/recovery/preview", order.clone()).await;
         assert_eq!((told.status, told.text("type")), (status, format!("urn:keyledger:problem:{word}")), "{order}: {}", told.body);
         assert!(told.text("detail").contains(detail), "{order}: {}", told.body);
     }
-    // What matches nothing has nothing to do, and its plan is not applied.
-    let (plan, done) = bench.recover(json!({"to": head, "consumer": "app/nobody"})).await;
+    // Where nothing differs there is nothing to do, and such a plan is not applied.
+    let (plan, done) = bench.recover(json!({"to": head})).await;
     assert_eq!((plan["things"].as_array().unwrap().len(), done.status), (0, 409));
     let (tenant, stranger) = bench.tenant("other").await;
     for tenant in ["default", "*"] {
@@ -219,6 +221,8 @@ async fn a_large_recovery_runs_in_groups_and_goes_on_where_it_was_cut_off() {
                 things: 600,
                 revive: false,
                 plan: "a plan".into(),
+                undone: None,
+                asker: keyledger::credentials::recovery::Asker { user: bench.owner.user, held: bench.owner.held(), is_home: true },
             };
             Ok(keyledger::kernel::Plan::of(keyledger::kernel::Write::change(given.fresh(), keyledger::kernel::Version::ZERO, event.into())))
         })

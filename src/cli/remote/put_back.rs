@@ -91,6 +91,9 @@ impl Undo {
             return Ok(());
         }
         if acts(&plan) == 0 {
+            if self.yes {
+                show_plan(Output::Table, &plan, false)?;
+            }
             bail!("there is nothing to undo\nnext: the lines above say why");
         }
         if !self.yes && !confirmed()? {
@@ -256,6 +259,6 @@ fn show_done(output: Output, done: &Value, word: &str) -> anyhow::Result<()> {
     for left in items(done, "left") {
         writeln!(out, "left as it is: {} moved meanwhile", text(left))?;
     }
-    writeln!(out, "`keyledger undo {}` takes it back", text(of(done, if word == "undone" { "first" } else { "last" })))?;
+    writeln!(out, "`keyledger undo {}` takes it back", text(of(done, "first")))?;
     Ok(())
 }

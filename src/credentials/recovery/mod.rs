@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Header, Moment, Position, StreamId, TenantId};
+use crate::kernel::{Header, Moment, PermissionSet, Position, StreamId, TenantId};
 
 /// Stored on every event: never change it.
 pub const NAME: &str = "recovery";
@@ -25,6 +25,37 @@ pub struct Selection {
     pub thing: Option<StreamId>,
 }
 
+/// Who asked, as whoever goes on after a stop needs to know: what was not permitted then is not done later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asker {
+    /// The user as whom the credential acted.
+    #[serde(default)]
+    pub user: Option<StreamId>,
+    /// What it held.
+    #[serde(default)]
+    pub held: PermissionSet,
+    /// Whether it was one of the first tenant.
+    #[serde(default)]
+    pub is_home: bool,
+}
+
+impl Asker {
+    /// Whether nothing is known of who asked.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An event that is taken back, where that takes more than one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// The event.
+    pub position: Position,
+    /// Only what this one did.
+    pub alone: bool,
+}
+
 /// What happened.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +72,12 @@ pub enum Event {
         revive: bool,
         /// Names the plan that was looked at before.
         plan: String,
+        /// Of an undo, what is taken back: then it says which things, and where they are to stand.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undone: Option<Undone>,
+        /// Who asked.
+        #[serde(default, skip_serializing_if = "Asker::is_nobody")]
+        asker: Asker,
     },
     /// All that could be put back is.
     Finished {
@@ -73,8 +110,12 @@ pub struct State {
     pub things: u64,
     /// Whether secrets that were ended on purpose come back to life.
     pub revive: bool,
-    /// Who asked.
+    /// Of an undo, what is taken back.
+    pub undone: Option<Undone>,
+    /// The credential that asked.
     pub by: StreamId,
+    /// What is known of it.
+    pub asker: Asker,
     /// Position of its beginning.
     pub started: Position,
     /// When it began.
@@ -98,8 +139,9 @@ pub struct Finished {
 #[must_use]
 pub fn evolve(state: State, header: &Header, event: Event) -> State {
     match event {
-        Event::Started { to, selection, things, revive, .. } => {
-            State { to, selection, things, revive, by: header.actor, started: header.position, started_at: header.recorded_at, finished: None }
+        Event::Started { to, selection, things, revive, undone, asker, plan: _ } => {
+            let (started, started_at) = (header.position, header.recorded_at);
+            State { to, selection, things, revive, undone, by: header.actor, asker, started, started_at, finished: None }
         }
         Event::Finished { reverted, left } => State { finished: Some(Finished { at: header.recorded_at, reverted, left }), ..state },
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::{Action, Planned, Problem, Step, Wish};
-use crate::credentials::recovery::Event as Recovery;
+use crate::credentials::recovery::{self, Asker, Event as Recovery, Selection, Undone};
 use crate::credentials::reverted::Spared;
 use crate::credentials::{AnyEvent, AnyState, Kind, Meta, Reverted, Subject};
 use crate::kernel::{Plan, Position, Refusal, StreamId, TenantId, Version, Write};
@@ -49,28 +49,57 @@ impl Vault {
         Ok(self.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key)
     }
 
-    /// Carries a plan out, under the event that it undoes as its cause, or under the event that begins the recovery.
-    pub async fn apply(&self, by: &Principal, meta: &Meta, planned: &Planned) -> Result<Applied, VaultError> {
+    /// Carries a plan out, under the event that it undoes as its cause, or under the event that begins the recovery. What takes more than one group
+    /// begins with such an event too, and goes on after a stop. Nothing is written when one of its things has moved.
+    pub async fn apply(&self, command: &Command<'_>, planned: &Planned) -> Result<Applied, VaultError> {
+        let by = command.principal;
         let acting: Vec<&Step> = planned.acting().collect();
         if acting.is_empty() {
             return Ok(Applied { events: None, reverted: 0, left: Vec::new(), recovery: None, position: self.views().position() });
         }
         let _alone = self.putting_back.lock().await;
         let views = self.views();
+        let now = |step: &Step| views.thing(step.stream).map_or(Version::ZERO, |entry| entry.content_version);
+        if let Some(moved) = acting.iter().find(|step| now(step) != step.version) {
+            return Err(Refusal::Conflict { actual: now(moved) }.into());
+        }
         let spared = Self::spared(&views, &acting);
         let batches = batches(&acting);
-        match &planned.wish {
-            Wish::Undo { position, .. } => self.run(by, meta, &batches, (*position, batches.len() == 1), &spared, &Running::default()).await,
-            Wish::Recover { to, selection } => {
-                let owner = Principal { tenant: selection.tenant.unwrap_or(by.tenant), ..by.clone() };
-                let (to, selection, things) = (*to, selection.clone(), acting.len() as u64);
-                let (plan, revive) = (planned.id.clone(), planned.revive);
-                let stream = StreamId::random(&*self.random);
-                let start = Recovery::Started { to, selection, things, revive, plan };
-                let begun = self.note(&owner, meta, stream, Version::ZERO, start).await?;
-                self.finish(&owner, meta, (stream, begun), &batches, &spared).await
-            }
+        let (to, selection, undone) = match &planned.wish {
+            Wish::Undo { position, .. } if batches.len() == 1 => return self.run(command, &batches, (*position, true), &spared, &Running::default()).await,
+            Wish::Undo { position, alone } => (*position, Selection::default(), Some(Undone { position: *position, alone: *alone })),
+            Wish::Recover { to, selection } => (*to, selection.clone(), None),
+        };
+        let owner = Principal { tenant: selection.tenant.unwrap_or(by.tenant), ..by.clone() };
+        let asker = Asker { user: by.user, held: by.held(), is_home: by.is_home };
+        let (things, plan, revive) = (acting.len() as u64, planned.id.clone(), planned.revive);
+        let stream = StreamId::random(&*self.random);
+        let start = Recovery::Started { to, selection, things, revive, plan, undone, asker };
+        let first = Command { principal: &owner, meta: command.meta.clone(), idempotency: command.idempotency };
+        let begun = self.note(&first, stream, Version::ZERO, start).await?;
+        self.finish(&owner, &command.meta, (stream, begun), (&batches, 0), &spared).await
+    }
+
+    /// What became of a plan that was carried out before under the same idempotency key; `tenant` is that of a recovery's selection.
+    pub async fn applied_before(&self, command: &Command<'_>, tenant: Option<TenantId>) -> Result<Option<Applied>, VaultError> {
+        let by = command.principal;
+        let owner = Principal { tenant: tenant.unwrap_or(by.tenant), ..by.clone() };
+        let command = Command { principal: &owner, meta: Meta::default(), idempotency: command.idempotency };
+        let Some(answer) = self.answered_before(&command).await? else { return Ok(None) };
+        let Some((first, last)) = answer.events else { return Ok(None) };
+        let record = self.log.fetch(&[first]).await?.pop().ok_or(Refusal::NotFound)?;
+        let position = answer.views.position();
+        if record.header().kind != recovery::NAME {
+            let things = answer.views.things().filter(|(_, entry)| (first..=last).contains(&entry.last)).count() as u64;
+            return Ok(Some(Applied { events: Some((first, last)), reverted: things, left: Vec::new(), recovery: None, position }));
         }
+        let (views, stream) = (self.views(), record.header().stream);
+        let entry = views.thing(stream).ok_or(Refusal::NotFound)?;
+        let AnyState::Recovery(recovery::State { finished: Some(end), .. }) = &entry.state else {
+            return Err(Refusal::InvalidState("it was begun under this key, and has not ended".into()).into());
+        };
+        let (reverted, left) = (end.reverted, end.left.clone());
+        Ok(Some(Applied { events: Some((first, entry.last)), reverted, left, recovery: Some(stream), position: entry.last }))
     }
 
     /// The recovery that runs here, and how far it is.
@@ -79,64 +108,35 @@ impl Vault {
         self.recovering.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Carries on with a recovery that was cut off: what still differs, and has not changed again since it began.
-    pub async fn go_on(&self, (stream, state): super::Unfinished) -> Result<Applied, VaultError> {
-        let tenant = self.views().thing(stream).map(|entry| entry.tenant).ok_or(Refusal::NotFound)?;
-        let all = crate::kernel::PermissionSet::ALL;
-        let by = Principal { is_home: true, holds: vec![crate::vault::access::Hold { rule: "recovery".into(), permissions: all }], ..Principal::vault(tenant) };
-        let planned = self.plan_recovery(&by, state.to, &state.selection, state.revive).await?;
-        let planned = planned.map_err(|_| VaultError::Submit(crate::log::SubmitError::Busy))?;
-        let mut acting = Vec::new();
-        for step in planned.acting() {
-            if !self.changed_since(step.stream, state.started).await? {
-                acting.push(step);
-            }
-        }
-        let _alone = self.putting_back.lock().await;
-        let spared = Self::spared(&self.views(), &acting);
-        let meta = Meta { rule: Some("recovery".into()), ..Meta::default() };
-        self.finish(&by, &meta, (stream, state.started), &batches(&acting), &spared).await
-    }
-
-    /// Whether a thing changed after a position by anything that was not caused there.
-    async fn changed_since(&self, stream: StreamId, started: Position) -> Result<bool, VaultError> {
-        let mut at = self.views().thing(stream).map_or(Position::ZERO, |entry| entry.last);
-        while at > started {
-            let Some(record) = self.log.fetch(&[at]).await?.pop() else { break };
-            let header = record.header();
-            if header.class == crate::kernel::Class::Change && header.causation != started {
-                return Ok(true);
-            }
-            at = header.previous;
-        }
-        Ok(false)
-    }
-
-    async fn finish(
+    /// Carries out what an event began; some things may have been seen to before.
+    pub(super) async fn finish(
         &self,
         by: &Principal,
         meta: &Meta,
         (stream, begun): (StreamId, Position),
-        batches: &[Vec<&Step>],
+        (batches, before): (&[Vec<&Step>], u64),
         spared: &HashMap<StreamId, Vec<Spared>>,
     ) -> Result<Applied, VaultError> {
         let running = Arc::new(Running::default());
-        running.total.store(batches.iter().map(Vec::len).sum::<usize>() as u64, Ordering::Relaxed);
+        running.done.store(before, Ordering::Relaxed);
+        running.total.store(before + batches.iter().map(Vec::len).sum::<usize>() as u64, Ordering::Relaxed);
         *self.recovering.lock().unwrap_or_else(PoisonError::into_inner) = Some((stream, Arc::clone(&running)));
-        let done = self.run(by, meta, batches, (begun, false), spared, &running).await;
+        let command = Command { principal: by, meta: meta.clone(), idempotency: None };
+        let done = self.run(&command, batches, (begun, false), spared, &running).await;
         *self.recovering.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let done = done?;
         let version = self.views().thing(stream).map_or(Version(1), |entry| entry.content_version);
-        let end = Recovery::Finished { reverted: done.reverted, left: done.left.clone() };
-        let last = self.note(by, meta, stream, version, end).await?;
-        Ok(Applied { events: Some((begun, last)), recovery: Some(stream), position: self.views().position(), ..done })
+        let reverted = before + done.reverted;
+        let last = self.note(&command, stream, version, Recovery::Finished { reverted, left: done.left.clone() }).await?;
+        Ok(Applied { events: Some((begun, last)), reverted, recovery: Some(stream), position: self.views().position(), ..done })
     }
 
-    async fn note(&self, by: &Principal, meta: &Meta, stream: StreamId, version: Version, event: Recovery) -> Result<Position, VaultError> {
+    /// An event of a recovery's own; that which begins an undo names the undone one as its cause.
+    async fn note(&self, command: &Command<'_>, stream: StreamId, version: Version, event: Recovery) -> Result<Position, VaultError> {
+        let cause = if let Recovery::Started { undone: Some(undone), .. } = &event { undone.position } else { Position::ZERO };
         let mut event = Some(event);
-        let command = Command { principal: by, meta: meta.clone(), idempotency: None };
-        let done = self.execute(&command, |_| match event.take() {
-            Some(event) => Ok(Plan::of(Write::change(stream, version, event.into()))),
+        let done = self.execute(command, |_| match event.take() {
+            Some(event) => Ok(Plan { causation: cause, ..Plan::of(Write::change(stream, version, event.into())) }),
             None => Err(Refusal::Conflict { actual: version }),
         });
         Ok(done.await?.events.map_or(Position::ZERO, |(first, _)| first))
@@ -145,8 +145,7 @@ impl Vault {
     /// Group after group. Where `whole`, a thing that has moved stops all of it; otherwise that thing is left.
     async fn run(
         &self,
-        by: &Principal,
-        meta: &Meta,
+        command: &Command<'_>,
         batches: &[Vec<&Step>],
         (cause, whole): (Position, bool),
         spared: &HashMap<StreamId, Vec<Spared>>,
@@ -154,9 +153,10 @@ impl Vault {
     ) -> Result<Applied, VaultError> {
         let mut applied = Applied { events: None, reverted: 0, left: Vec::new(), recovery: None, position: Position::ZERO };
         for batch in batches {
+            let by = command.principal;
             let tenant = batch.first().map_or(by.tenant, |step| step.tenant);
             let author = Principal { tenant, ..by.clone() };
-            let command = Command { principal: &author, meta: meta.clone(), idempotency: None };
+            let command = Command { principal: &author, meta: command.meta.clone(), idempotency: command.idempotency };
             let mut left: HashSet<StreamId> = HashSet::new();
             let done = loop {
                 let decide = |given: &Given<'_>| {
@@ -229,8 +229,9 @@ fn guard_of_consumer(given: &Given<'_>, step: &Step, steps: &[&Step]) -> Option<
     (!written).then(|| crate::kernel::Guard { stream: consumer, expected: given.views.thing(consumer).map_or(Version::ZERO, |entry| entry.content_version) })
 }
 
-/// Steps in groups, each of one tenant; a consumer and its connections stay together.
-fn batches<'a>(steps: &[&'a Step]) -> Vec<Vec<&'a Step>> {
+/// Steps in groups, each of one tenant. A consumer and its connections stay together as far as one group can hold them: the consumer comes back
+/// with the first of them, and goes with the last.
+pub(super) fn batches<'a>(steps: &[&'a Step]) -> Vec<Vec<&'a Step>> {
     let family = |step: &Step| match (step.kind, step.action.to()) {
         (Kind::Connection, Some(to)) => to.rests_on().into_iter().next().unwrap_or(step.stream),
         _ => step.stream,
@@ -248,13 +249,21 @@ fn batches<'a>(steps: &[&'a Step]) -> Vec<Vec<&'a Step>> {
     }
     let mut batches: Vec<(TenantId, usize, Vec<&'a Step>)> = Vec::new();
     for (tenant, members) in families {
-        let bytes: usize = members.iter().map(|step| size(step)).sum();
-        match batches.last_mut() {
-            Some((of, held, batch)) if *of == tenant && *held + bytes <= BYTES_AT_ONCE && batch.len() + members.len() <= AT_ONCE => {
-                *held += bytes;
-                batch.extend(members);
+        let sizes: Vec<usize> = members.iter().map(|step| size(step)).collect();
+        let fits = |held: usize, count: usize, bytes: usize, more: usize| held + bytes <= BYTES_AT_ONCE && count + more <= AT_ONCE;
+        let whole = sizes.iter().sum();
+        let joins = batches.last().is_some_and(|(of, held, batch)| *of == tenant && fits(*held, batch.len(), whole, members.len()));
+        if !joins {
+            batches.push((tenant, 0, Vec::new()));
+        }
+        for (step, bytes) in members.into_iter().zip(sizes) {
+            if batches.last().is_some_and(|(_, held, batch)| !batch.is_empty() && !fits(*held, batch.len(), bytes, 1)) {
+                batches.push((tenant, 0, Vec::new()));
             }
-            _ => batches.push((tenant, bytes, members)),
+            if let Some((_, held, batch)) = batches.last_mut() {
+                *held += bytes;
+                batch.push(step);
+            }
         }
     }
     batches.into_iter().map(|(_, _, batch)| batch).collect()

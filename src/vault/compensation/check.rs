@@ -13,7 +13,7 @@ use crate::keyring::Purpose;
 use crate::seal::derive;
 use crate::vault::access::{Principal, Resource, authorize};
 use crate::vault::{Vault, VaultError};
-use crate::views::Views;
+use crate::views::{Entry, Views};
 
 /// Why nothing is done to a thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Vault {
         }
         for step in steps.iter_mut().filter(|step| step.acts()) {
             self.dead_secrets(step, views).await?;
-            self.revivals(step, views, revive)?;
+            self.revivals(step, views, revive).await?;
         }
         cascade(&mut steps, views)?;
         for step in steps.iter_mut().filter(|step| step.acts()) {
@@ -169,33 +169,36 @@ impl Vault {
         Ok(())
     }
 
-    /// Secrets that would work again: left as they are, unless that was asked for.
-    fn revivals(&self, step: &mut Step, views: &Views, revive: bool) -> Result<(), VaultError> {
-        let (Action::Revert { to, .. }, Some(entry)) = (&mut step.action, views.thing(step.stream)) else { return Ok(()) };
+    /// Secrets that would work again: left as they are, unless that was asked for. Of a thing that was deleted, as they were when it was.
+    async fn revivals(&self, step: &mut Step, views: &Views, revive: bool) -> Result<(), VaultError> {
+        let Some(entry) = views.thing(step.stream) else { return Ok(()) };
+        let Action::Revert { to, .. } = &mut step.action else { return Ok(()) };
         let now = self.clock.now();
         let working = |state: &AnyState| -> BTreeSet<String> {
             state.bearer().map(|bearer| bearer.issued.working(now).map(|(known, _)| known.id.to_string()).collect()).unwrap_or_default()
         };
-        let mut revives: BTreeSet<String> = working(to).difference(&working(&entry.state)).cloned().collect();
-        if entry.state.is_live() {
-            let held = entry.state.secrets();
-            revives.extend(to.secrets().into_iter().filter(|secret| !held.contains(secret)).map(|secret| secret.name.clone()));
+        let back: BTreeSet<String> = working(to).difference(&working(&entry.state)).cloned().collect();
+        let last = self.as_last(step.stream, entry).await?;
+        let mut replaced = BTreeSet::new();
+        if let Some(last) = &last {
+            let held = last.secrets();
+            replaced.extend(to.secrets().into_iter().filter(|secret| !held.contains(secret)).map(|secret| secret.name.clone()));
+            if let (AnyState::User(user::State::Live(was)), AnyState::User(user::State::Live(is))) = (&**to, last)
+                && was.password.is_some()
+                && was.password != is.password
+            {
+                replaced.insert("password".into());
+            }
         }
-        if let (AnyState::User(user::State::Live(was)), AnyState::User(user::State::Live(is))) = (&**to, &entry.state)
-            && was.password.is_some()
-            && was.password != is.password
-        {
-            revives.insert("password".into());
-        }
-        step.revives = revives.into_iter().collect();
+        step.revives = back.union(&replaced).cloned().collect();
         if revive || step.revives.is_empty() {
             return Ok(());
         }
-        if !entry.state.is_live() {
+        let Some(last) = last.filter(|_| entry.state.is_live() || back.is_empty()) else {
             step.stop(Problem::Revives);
             return Ok(());
-        }
-        let kept = keeping_secrets(&entry.state, to)?;
+        };
+        let kept = keeping_secrets(&last, to)?;
         step.changes = differences(&entry.state, &kept)?;
         if step.changes.is_empty() {
             step.stop(Problem::Revives);
@@ -203,6 +206,18 @@ impl Vault {
             step.action = Action::Revert { to: Box::new(kept), tokens: false };
         }
         Ok(())
+    }
+
+    /// A thing as it stands, or stood before it was deleted.
+    async fn as_last(&self, stream: StreamId, entry: &Entry) -> Result<Option<AnyState>, VaultError> {
+        Ok(match &entry.state {
+            state if state.is_live() => Some(state.clone()),
+            AnyState::User(user::State::Deleted { last, .. }) => Some(AnyState::User(user::State::Live(last.clone()))),
+            // Whatever worked of these is a revival by itself.
+            state if state.bearer().is_some() || state.sort().is_some_and(issues) => None,
+            AnyState::Role(_) | AnyState::Organization(_) | AnyState::Consumer(_) | AnyState::Connector(_) => None,
+            _ => self.before_deletion(stream, entry).await?,
+        })
     }
 
     /// Names that the steps take must be free, or be freed by them.
@@ -259,4 +274,9 @@ impl Vault {
         }
         spared
     }
+}
+
+/// Whether the things of a kind bear secrets that this vault issues.
+const fn issues(kind: Kind) -> bool {
+    matches!(kind, Kind::ApiKey | Kind::Application | Kind::ApiClient | Kind::UserApplication)
 }

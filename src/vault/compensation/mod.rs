@@ -4,6 +4,7 @@
 mod apply;
 mod check;
 mod recovery;
+mod resume;
 mod settle;
 mod target;
 mod undo;
@@ -16,10 +17,11 @@ pub use recovery::{Moments, Unfinished};
 use serde_json::Value;
 
 use super::VaultError;
+use super::access::Principal;
 use crate::credentials::content::{Difference, Field, differences};
 use crate::credentials::recovery::Selection;
 use crate::credentials::{AnyState, Kind};
-use crate::kernel::{Permission, Position, StreamId, TenantId, Version};
+use crate::kernel::{Permission, Position, Refusal, StreamId, TenantId, Version};
 use crate::seal::{Key, derive};
 
 /// The most things of one plan: each is looked at, and kept in memory, while it is planned.
@@ -201,4 +203,9 @@ fn shredded(stream: StreamId, entry: &crate::views::Entry) -> Result<Option<Step
     let mut step = step(stream, entry, kind, Action::Nothing)?;
     step.stop(Problem::Shredded);
     Ok(Some(step))
+}
+
+/// Puts back what is of any application: whose token may name only some puts back nothing, and sees no plan.
+pub fn of_all_applications(by: &Principal) -> Result<(), Refusal> {
+    if by.app_ids.is_empty() { Ok(()) } else { Err(Refusal::Forbidden { permission: "a token for all applications" }) }
 }

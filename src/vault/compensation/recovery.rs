@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::target::recovered;
-use super::{MAX_STEPS, Planned, Step, Wish, shredded, step};
+use super::{MAX_STEPS, Planned, Step, Wish, of_all_applications, shredded, step};
 use crate::credentials::recovery::{Selection, State};
 use crate::credentials::{AnyState, Kind, connection, consumer};
 use crate::kernel::{Permission, Position, Refusal, StreamId};
@@ -39,7 +39,7 @@ pub(in crate::vault) fn takes(selection: &Selection, stream: StreamId, entry: &E
 }
 
 /// The permission to put any kind back.
-const fn recovers(_: Kind) -> Permission {
+pub(super) const fn recovers(_: Kind) -> Permission {
     Permission::RecoveryApply
 }
 
@@ -47,6 +47,7 @@ impl Vault {
     /// What a recovery would do, for a principal who may recover. Without a tenant in the selection it is the whole vault, which only those do who
     /// run it.
     pub async fn plan_recovery(&self, by: &Principal, to: Position, selection: &Selection, revive: bool) -> Result<Result<Planned, Busy>, VaultError> {
+        of_all_applications(by)?;
         if selection.tenant == Some(by.tenant) {
             authorize(by, Permission::RecoveryApply, Resource { tenant: by.tenant, app: None })?;
         } else {
@@ -56,15 +57,22 @@ impl Vault {
         let now = self.views();
         let Ok(then) = self.views_at(to).await? else { return Ok(Err(Busy)) };
         let moments = Moments { then, now };
-        let steps = self.recovery_steps(&moments, selection).await?;
+        let steps = self.recovery_steps(by, &moments, selection).await?;
         let steps = self.checked(by, steps, &moments.now, revive, recovers).await?;
         let wish = Wish::Recover { to: moments.then.position(), selection: selection.clone() };
         Ok(Ok(Planned::new(wish, revive, moments.now.position(), steps, &self.plan_key()?)?))
     }
 
-    async fn recovery_steps(&self, moments: &Moments, selection: &Selection) -> Result<Vec<Step>, VaultError> {
+    /// Whether a selection matches anything, deleted things included.
+    #[must_use]
+    pub fn selects(&self, selection: &Selection) -> bool {
+        self.views().things().any(|(stream, entry)| takes(selection, *stream, entry))
+    }
+
+    async fn recovery_steps(&self, by: &Principal, moments: &Moments, selection: &Selection) -> Result<Vec<Step>, VaultError> {
         let mut steps = Vec::new();
-        for (stream, entry) in moved(moments, selection) {
+        // A tenant as such is the system's: its own people do not even see that it has moved.
+        for (stream, entry) in moved(moments, selection).into_iter().filter(|(_, entry)| by.is_home || entry.state.sort() != Some(Kind::Tenant)) {
             let then = moments.then.thing(stream).map_or(&AnyState::Absent, |entry| &entry.state);
             if let Some(step) = shredded(stream, entry)?.filter(|_| moments.then.thing(stream).is_some()) {
                 steps.push(step);
@@ -82,12 +90,13 @@ impl Vault {
         Ok(steps)
     }
 
-    /// A thing as it stood before it was deleted.
+    /// A connection as it stood before it was deleted; the others are deleted with nothing that goes forward.
     async fn last_alive(&self, stream: StreamId, entry: &Entry) -> Result<Option<AnyState>, VaultError> {
-        if !matches!(entry.state, AnyState::Connection(_)) {
-            // The others keep how they were last.
-            return Ok(None);
-        }
+        if matches!(entry.state, AnyState::Connection(_)) { self.before_deletion(stream, entry).await } else { Ok(None) }
+    }
+
+    /// A thing that was deleted, as it stood before.
+    pub(super) async fn before_deletion(&self, stream: StreamId, entry: &Entry) -> Result<Option<AnyState>, VaultError> {
         let mut at = entry.last;
         while at > Position::ZERO {
             let Some(record) = self.log.fetch(&[at]).await?.pop() else { break };

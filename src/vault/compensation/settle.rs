@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::check::Problem;
-use super::{Action, Step, step};
+use super::{Action, Step, of_all_applications, step};
 use crate::credentials::content::differences;
 use crate::credentials::{AnyState, Kind, connection, connector, consumer, role, user};
 use crate::kernel::{Builtin, Permission, PermissionSet, Position, Refusal, RoleRef, StreamId, TenantId};
@@ -73,13 +73,15 @@ pub(super) fn cascade(steps: &mut Vec<Step>, views: &Views) -> Result<(), VaultE
     Ok(())
 }
 
-/// Nobody puts back what they could not have written: the permission to write the kind, and all that the thing may do, before and after.
+/// Nobody puts back what they could not have written: the permission to write the kind, and all that the thing may do, before and after. Tenants as
+/// such are the business of who may write tenants.
 pub(super) fn may(by: &Principal, step: &Step, views: &Views, needs: fn(Kind) -> Permission) -> Result<(), Refusal> {
-    let tenant = if step.kind == Kind::Tenant { step.tenant } else { by.tenant };
-    if !by.app_ids.is_empty() {
-        return Err(Refusal::Forbidden { permission: "a token for all applications" });
+    of_all_applications(by)?;
+    let own = Resource { tenant: by.tenant, app: None };
+    authorize(by, needs(step.kind), own)?;
+    if step.kind == Kind::Tenant {
+        authorize(by, Permission::TenantsWrite, own)?;
     }
-    authorize(&Principal { tenant, ..by.clone() }, needs(step.kind), Resource { tenant, app: None })?;
     let Some(entry) = views.thing(step.stream) else { return Ok(()) };
     by.may_give(may_do(views, entry))?;
     let Some(to) = step.action.to() else { return Ok(()) };
@@ -87,12 +89,22 @@ pub(super) fn may(by: &Principal, step: &Step, views: &Views, needs: fn(Kind) ->
     by.may_give(may_do(views, &after))
 }
 
+/// What a thing may do. A role that was deleted counts with what it permitted: when it comes back, so does that.
 fn may_do(views: &Views, entry: &Entry) -> PermissionSet {
-    match &entry.state {
-        AnyState::Role(role::State::Live(role)) => role.permits.own,
-        AnyState::Webhook(_) => PermissionSet::of(&[Permission::ConnectionsRead]),
-        _ => permissions_of(views, entry),
-    }
+    let roles = match &entry.state {
+        AnyState::Role(role::State::Live(role)) => return role.permits.own,
+        AnyState::Webhook(_) => return PermissionSet::of(&[Permission::ConnectionsRead]),
+        AnyState::User(user::State::Live(user)) => &user.profile.roles[..],
+        state => state.bearer().map_or(&[][..], |bearer| bearer.roles),
+    };
+    let dead = |role: &RoleRef| match role {
+        RoleRef::Own(id) => match views.thing(*id).map(|entry| &entry.state) {
+            Some(AnyState::Role(role::State::Deleted { last, .. })) => Some(last.permits.own),
+            _ => None,
+        },
+        RoleRef::Builtin(_) => None,
+    };
+    roles.iter().filter_map(dead).fold(permissions_of(views, entry), PermissionSet::and)
 }
 
 /// A tenant that has an owner keeps one.

@@ -15,9 +15,9 @@ use utoipa_axum::routes;
 use super::Front;
 use super::caller::Caller;
 use crate::credentials::content::Difference;
-use crate::kernel::{Moment, Position, Refusal, TenantId};
+use crate::kernel::{Moment, Permission, Position, Refusal, TenantId};
 use crate::vault::VaultError;
-use crate::vault::compensation::{Applied, Planned, Step};
+use crate::vault::compensation::{self, Applied, Planned, Step, Wish};
 use crate::views::Views;
 use crate::web::problem::Problem;
 
@@ -70,7 +70,8 @@ struct PlannedThing {
     /// `revert` (it stands again as it stood), `delete` or `nothing`.
     #[schema(example = "revert")]
     does: &'static str,
-    /// What is done to it, field by field: from where it stands now to where it is to stand.
+    /// What is done to it, field by field: from where it stands now to where it is to stand. Empty for who lacks `history:read`, and of a thing
+    /// that the caller may not put back.
     changes: Vec<Change>,
     /// Fields that changed again since the step that is taken back: they stay as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -152,12 +153,14 @@ impl From<Applied> for AppliedView {
     }
 }
 
-fn thing(step: &Step) -> PlannedThing {
+/// A step, with what it changes for those who may read the past, and of things that the caller may put back.
+fn thing(step: &Step, reads: bool) -> PlannedThing {
+    let reads = reads && !matches!(step.problem, Some(compensation::Problem::Forbidden(_)));
     PlannedThing {
         id: step.stream.to_string(),
         kind: step.kind.name().to_owned(),
         does: step.does(),
-        changes: shown(step.kind.name(), &step.changes),
+        changes: if reads { shown(step.kind.name(), &step.changes) } else { Vec::new() },
         changed_since: step.changed_since.iter().map(ToString::to_string).collect(),
         revives: step.revives.clone(),
         shredded: step.gone.clone(),
@@ -166,8 +169,10 @@ fn thing(step: &Step) -> PlannedThing {
 }
 
 impl PlanView {
-    fn of(planned: &Planned, to: Position, skip: usize, limit: usize) -> Self {
+    fn of(caller: &Caller, planned: &Planned, skip: usize, limit: usize) -> Self {
         let does = |what: &str| planned.steps.iter().filter(|step| step.does() == what).count();
+        let reads = caller.principal.held().holds(Permission::HistoryRead);
+        let (Wish::Undo { position: to, .. } | Wish::Recover { to, .. }) = &planned.wish;
         Self {
             plan: planned.id.clone(),
             to: to.0,
@@ -175,8 +180,8 @@ impl PlanView {
             reverts: does("revert"),
             deletes: does("delete"),
             stuck: does("nothing"),
-            things: planned.steps.iter().skip(skip).take(limit).map(thing).collect(),
-            next_skip: Some(skip + limit).filter(|next| *next < planned.steps.len()),
+            things: planned.steps.iter().skip(skip).take(limit).map(|step| thing(step, reads)).collect(),
+            next_skip: Some(skip.saturating_add(limit)).filter(|next| *next < planned.steps.len()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,16 +16,20 @@ use super::undo::reason;
 use super::{AppliedView, PlanView, When, moment, refused, stale, tenant};
 use crate::credentials::recovery::{Selection, State};
 use crate::credentials::{AnyState, Kind};
-use crate::kernel::{Permission, Position, Refusal, StreamId};
+use crate::kernel::{Permission, Refusal, StreamId};
 use crate::surfaces::Front;
 use crate::surfaces::v1::caller::{Caller, Named, answer};
 use crate::surfaces::v1::credentials::HistoryPage;
 use crate::surfaces::v1::listing;
-use crate::vault::compensation::Planned;
+use crate::vault::Command;
+use crate::vault::compensation::{Planned, of_all_applications};
 use crate::views::Entry;
-use crate::web::body::read_json;
+use crate::web::body::{bytes, parse, read_json};
 use crate::web::limits::{BODY, PAGE_MAX};
 use crate::web::problem::{Errors, Problem};
+
+/// What tells one command from another under the same idempotency key.
+const ROUTE: &str = "recovery/apply";
 
 /// To which moment, and what.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -66,8 +71,11 @@ pub(in crate::surfaces::v1) struct RecoveryView {
     id: String,
     /// Who asked.
     by: String,
-    /// To the state at this position.
+    /// To the state at this position; of an undo, the position of the event that is taken back.
     to: u64,
+    /// Whether it is an undo that takes more than one group.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    undo: bool,
     /// What: `tenant`, `kind`, `consumer`, `thing`; absent ones do not narrow it.
     #[schema(value_type = Object)]
     selection: Selection,
@@ -110,32 +118,26 @@ pub(in crate::surfaces::v1) fn slow_routes() -> OpenApiRouter<Front> {
     OpenApiRouter::new().routes(routes!(apply))
 }
 
-async fn planned(caller: &Caller, request: &RecoveryRequest) -> Result<Planned, Problem> {
-    let to = moment(caller, "to", &request.to).await?;
-    let views = caller.vault.views();
-    let kinds = |kind: &String| views.things().any(|(_, entry)| entry.state.kind() == kind);
-    if let Some(kind) = request.kind.as_ref().filter(|kind| !kinds(kind)) {
-        let wrong = format!("there is nothing of kind {kind:?}");
+fn selection(caller: &Caller, request: &RecoveryRequest) -> Result<Selection, Problem> {
+    if let Some(kind) = request.kind.as_ref().filter(|kind| Kind::named(kind).is_none()) {
+        let wrong = format!("there is no kind {kind:?}");
         return Err(Problem::invalid(format!("kind: {wrong}")).at("kind", wrong));
     }
-    let selection = Selection {
-        tenant: tenant(caller, &views, request.tenant.as_deref())?,
+    Ok(Selection {
+        tenant: tenant(caller, &caller.vault.views(), request.tenant.as_deref())?,
         kind: request.kind.clone(),
         consumer: request.consumer.as_deref().map(consumer).transpose()?,
         thing: request.id.as_deref().map(|text| text.parse().map_err(|_| Problem::from(Refusal::NotFound))).transpose()?,
-    };
-    if selection.thing.is_some_and(|id| views.thing(id).is_none()) {
-        return Err(Refusal::NotFound.into());
-    }
-    let planned = caller.vault.plan_recovery(&caller.principal, to, &selection, request.revive).await?;
-    planned.map_err(|_| Problem::busy())
+    })
 }
 
-fn target(planned: &Planned) -> Position {
-    match &planned.wish {
-        crate::vault::compensation::Wish::Recover { to, .. } => *to,
-        crate::vault::compensation::Wish::Undo { position, .. } => *position,
+async fn planned(caller: &Caller, request: &RecoveryRequest, selection: &Selection) -> Result<Planned, Problem> {
+    let to = moment(caller, "to", &request.to).await?;
+    let planned = caller.vault.plan_recovery(&caller.principal, to, selection, request.revive).await?.map_err(|_| Problem::busy())?;
+    if !caller.vault.selects(selection) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "the selection matches nothing"));
     }
+    Ok(planned)
 }
 
 /// Preview a recovery
@@ -146,8 +148,8 @@ fn target(planned: &Planned) -> Position {
 pub(in crate::surfaces::v1) async fn preview(caller: Caller, body: Body) -> Result<Response, Problem> {
     caller.may(Permission::RecoveryApply)?;
     let request: RecoveryRequest = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
-    let planned = planned(&caller, &request).await?;
-    Ok(answer(planned.at, &PlanView::of(&planned, target(&planned), request.skip, PAGE_MAX)))
+    let planned = planned(&caller, &request, &selection(&caller, &request)?).await?;
+    Ok(answer(planned.at, &PlanView::of(&caller, &planned, request.skip, PAGE_MAX)))
 }
 
 /// Recover
@@ -158,26 +160,39 @@ pub(in crate::surfaces::v1) async fn preview(caller: Caller, body: Body) -> Resu
 #[utoipa::path(post, path = "/v1/recovery/apply", operation_id = "recovery_apply", tag = "Time", request_body = RecoveryRequest, responses((status = 200, body = AppliedView), Errors))]
 pub(in crate::surfaces::v1) async fn apply(caller: Caller, body: Body) -> Result<Response, Problem> {
     let mut meta = caller.may(Permission::RecoveryApply)?;
-    let request: RecoveryRequest = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
+    let bytes = bytes(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
+    let request: RecoveryRequest = parse(&bytes)?;
     meta.reason = reason(request.reason.clone())?;
-    let planned = planned(&caller, &request).await?;
+    let selection = selection(&caller, &request)?;
+    let parts = [&bytes[..]];
+    let command = caller.command(meta, ROUTE, &parts)?;
+    if let Some(done) = caller.vault.applied_before(&command, selection.tenant).await? {
+        return Ok(answer(done.position, &AppliedView::from(done)));
+    }
+    let planned = planned(&caller, &request, &selection).await?;
     if request.plan.as_ref() != Some(&planned.id) || planned.acting().next().is_none() {
         return Err(stale());
     }
-    let (vault, by) = (Arc::clone(&caller.vault), caller.principal.clone());
+    let (vault, by, meta) = (Arc::clone(&caller.vault), caller.principal.clone(), command.meta.clone());
+    let key = command.idempotency.map(|(_, key, _)| key.to_owned());
     // On its own: a caller that goes away does not stop it half way.
-    let done = tokio::spawn(async move { vault.apply(&by, &meta, &planned).await });
+    let done = tokio::spawn(async move {
+        let parts = [&bytes[..]];
+        let command = Command { principal: &by, meta, idempotency: key.as_deref().map(|key| (ROUTE, key, &parts[..])) };
+        vault.apply(&command, &planned).await
+    });
     let applied = done.await.map_err(|_| Problem::busy())?.map_err(refused)?;
     Ok(answer(applied.position, &AppliedView::from(applied)))
 }
 
 fn view(caller: &Caller, id: StreamId, entry: &Entry) -> Option<RecoveryView> {
-    let AnyState::Recovery(State { to, selection, things, by, started, started_at, finished, .. }) = &entry.state else { return None };
+    let AnyState::Recovery(State { to, undone, selection, things, by, started, started_at, finished, .. }) = &entry.state else { return None };
     let running = caller.vault.recovering().filter(|(of, _)| *of == id && finished.is_none());
     Some(RecoveryView {
         id: id.to_string(),
         by: by.to_string(),
         to: to.0,
+        undo: undone.is_some(),
         selection: selection.clone(),
         things: *things,
         done: running.map(|(_, running)| running.done.load(Ordering::Relaxed)),
@@ -195,6 +210,7 @@ fn view(caller: &Caller, id: StreamId, entry: &Entry) -> Option<RecoveryView> {
 #[utoipa::path(get, path = "/v1/recoveries", operation_id = "recovery_list", tag = "Time", params(HistoryPage, crate::surfaces::v1::log::AsOfParams), responses((status = 200, body = Recoveries), Errors))]
 pub(in crate::surfaces::v1) async fn list(caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::RecoveryApply)?;
+    of_all_applications(&caller.principal)?;
     let params = caller.params(&["limit", "cursor"])?;
     listing::list(&caller, &params, Kind::Recovery, |_, id, entry| view(&caller, id, entry)).await
 }
@@ -205,6 +221,7 @@ pub(in crate::surfaces::v1) async fn list(caller: Caller) -> Result<Response, Pr
 #[utoipa::path(get, path = "/v1/recoveries/{id}", operation_id = "recovery_get", tag = "Time", params(("id" = String, Path), crate::surfaces::v1::log::AsOfParams), responses((status = 200, body = RecoveryView), Errors))]
 pub(in crate::surfaces::v1) async fn get(caller: Caller, Named(id): Named<String>) -> Result<Response, Problem> {
     caller.may(Permission::RecoveryApply)?;
+    of_all_applications(&caller.principal)?;
     let params = caller.params(&[])?;
     let views = caller.views(&params).await?;
     let (id, entry) = listing::find(&views, caller.principal.tenant, &id, Kind::Recovery)?;

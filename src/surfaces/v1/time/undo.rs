@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{AppliedView, PlanView, refused, stale};
 use crate::kernel::{Permission, Position};
 use crate::surfaces::v1::caller::{Caller, answer};
-use crate::web::body::read_json;
+use crate::web::body::{bytes, parse, read_json};
 use crate::web::limits::{BODY, PAGE_MAX};
 use crate::web::problem::{Errors, Problem};
 
@@ -62,7 +62,7 @@ pub(in crate::surfaces::v1) async fn preview(caller: Caller, body: Body) -> Resu
     caller.may(Permission::UndoApply)?;
     let request: UndoRequest = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
     let planned = caller.vault.plan_undo(&caller.principal, Position(request.event), request.alone, request.revive).await?;
-    Ok(answer(planned.at, &PlanView::of(&planned, Position(request.event), request.skip, PAGE_MAX)))
+    Ok(answer(planned.at, &PlanView::of(&caller, &planned, request.skip, PAGE_MAX)))
 }
 
 /// Undo
@@ -72,13 +72,19 @@ pub(in crate::surfaces::v1) async fn preview(caller: Caller, body: Body) -> Resu
 #[utoipa::path(post, path = "/v1/undo/apply", operation_id = "undo_apply", tag = "Time", request_body = UndoOrder, responses((status = 200, body = AppliedView), Errors))]
 pub(in crate::surfaces::v1) async fn apply(caller: Caller, body: Body) -> Result<Response, Problem> {
     let mut meta = caller.may(Permission::UndoApply)?;
-    let order: UndoOrder = read_json(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
+    let bytes = bytes(body, BODY).await?.ok_or_else(|| Problem::invalid("a body is needed"))?;
+    let order: UndoOrder = parse(&bytes)?;
     meta.reason = reason(order.reason)?;
+    let parts = [&bytes[..]];
+    let command = caller.command(meta, "undo/apply", &parts)?;
+    if let Some(done) = caller.vault.applied_before(&command, None).await? {
+        return Ok(answer(done.position, &AppliedView::from(done)));
+    }
     let planned = caller.vault.plan_undo(&caller.principal, Position(order.event), order.alone, order.revive).await?;
     if planned.id != order.plan || planned.acting().next().is_none() {
         return Err(stale());
     }
-    let applied = caller.vault.apply(&caller.principal, &meta, &planned).await.map_err(refused)?;
+    let applied = caller.vault.apply(&command, &planned).await.map_err(refused)?;
     Ok(answer(applied.position, &AppliedView::from(applied)))
 }
 
