@@ -26,7 +26,7 @@ pub(super) struct Partial {
     inside: bool,
     placed: bool,
     /// Tells others that somebody is at work here.
-    _lock: File,
+    lock: File,
 }
 
 impl Partial {
@@ -54,7 +54,7 @@ impl Partial {
         let lock = path.join("lock");
         let file = File::create(&lock).map_err(|error| io(&lock, error))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| io(&lock, error.into()))?;
-        Ok(Self { path, target, inside, placed: false, _lock: file })
+        Ok(Self { path, target, inside, placed: false, lock: file })
     }
 
     /// Where it is made.
@@ -81,6 +81,10 @@ impl Partial {
             File::open(self.target.parent().unwrap_or(&self.target))?.sync_all()
         };
         place().map_err(|error| io(&self.target, error))?;
+        // By itself, and not only when it is closed: a process that is being started just now holds all that is open for a moment.
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::warn!(%error, "what was made stays locked until this process ends");
+        }
         self.placed = !self.inside;
         Ok(())
     }
