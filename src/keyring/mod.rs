@@ -3,6 +3,7 @@
 //! The root key wraps one key-encryption key per tenant; those wrap the purpose keys and the data keys. Data keys are taken from slots that
 //! were minted ahead, so that a command never waits for the keyring's disk. Destroying a slot in both files is what shredding comes down to.
 
+mod erase;
 mod file;
 mod mend;
 mod pair;
@@ -15,6 +16,7 @@ mod wrapping;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+pub use erase::erase;
 pub use root::{KeyFile, RootKeyProvider};
 pub use rotate::{Held, Proof, Rotate, Turn, Versions};
 pub use sqlite::{Mode, SqliteKeyring};

@@ -1,24 +1,27 @@
 //! The two files as one: what is written goes to both, and what one lost is read from the other.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::KeyringError;
+use super::erase::erase;
 use super::file::{self, Found, Row, Table};
 use super::mend;
 use super::slots::without;
-use super::wrapping::is_destroyed;
-use crate::kernel::KeyId;
+use super::wrapping::{self, Wrapping, is_destroyed, sixteen};
+use crate::kernel::{KeyId, TenantId};
 use crate::seal::WRAPPED;
 
 pub(super) const NAMES: [&str; 2] = ["keyring.db", "keyring-copy.db"];
 /// Between a file's name and a number, when it was set aside because it is damaged.
 pub(super) const ASIDE: &str = ".damaged-";
+
+/// Batches that are zeroed in one transaction: at most 2 MiB.
+const BATCHES_AT_ONCE: usize = 64;
 
 /// Both files, open.
 pub(super) struct Pair {
@@ -120,16 +123,60 @@ impl Pair {
         mend::level(&mut self.first, &mut self.second)
     }
 
-    /// Zeroes slots of a batch in both files, whatever an earlier try has reached. A batch that lies in neither is passed over.
-    pub fn zero(&mut self, batch: [u8; 12], keys: &[KeyId]) -> Result<(), KeyringError> {
-        let (table, id) = (Table::named("batches")?, [Value::Blob(batch.to_vec())]);
-        let Some(row) = self.merged(table, &id)? else { return Ok(()) };
-        let zeroed = Found::Whole(without(row, keys));
-        let there = self.both(table, &id)?;
-        match &zeroed {
-            Found::Whole(row) if there.iter().any(|copy| *copy != zeroed) => self.put(&[(table, row)]),
-            _ => Ok(()),
+    /// Zeroes slots in both files, whatever an earlier try has reached. Batches that lie in neither are passed over.
+    pub fn zero(&mut self, by_batch: &BTreeMap<[u8; 12], Vec<KeyId>>) -> Result<(), KeyringError> {
+        let (table, batches) = (Table::named("batches")?, by_batch.iter().collect::<Vec<_>>());
+        for some in batches.chunks(BATCHES_AT_ONCE) {
+            let mut rows = Vec::new();
+            for (batch, keys) in some {
+                let id = [Value::Blob(batch.to_vec())];
+                let Some(row) = self.merged(table, &id)? else { continue };
+                let zeroed = Found::Whole(without(row, keys));
+                let there = self.both(table, &id)?;
+                if let Found::Whole(row) = zeroed
+                    && there.iter().any(|copy| !matches!(copy, Found::Whole(other) if *other == row))
+                {
+                    rows.push(row);
+                }
+            }
+            if !rows.is_empty() {
+                self.put(&rows.iter().map(|row| (table, row)).collect::<Vec<_>>())?;
+            }
         }
+        Ok(())
+    }
+
+    /// Which of these tenants have wrapping keys here, live ones or what is left of them.
+    pub fn tenants(&self, whole: &[KeyId]) -> Result<BTreeSet<TenantId>, KeyringError> {
+        let mut found = BTreeSet::new();
+        if !whole.is_empty() {
+            for key in self.keys(Table::named("wrapping_keys")?)? {
+                let [Value::Blob(tenant), ..] = key.as_slice() else { continue };
+                let tenant = TenantId(sixteen(tenant)?);
+                if whole.contains(&KeyId::whole(tenant)) {
+                    found.insert(tenant);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Destroys all versions of tenants' wrapping keys in both files, and with them everything that lies under them.
+    pub fn zero_tenants(&mut self, tenants: &BTreeSet<TenantId>) -> Result<(), KeyringError> {
+        let table = Table::named("wrapping_keys")?;
+        let mut rows = Vec::new();
+        for key in self.keys(table)? {
+            let [Value::Blob(tenant), Value::Integer(version)] = key.as_slice() else { continue };
+            let tenant = TenantId(sixteen(tenant)?);
+            if !tenants.contains(&tenant) {
+                continue;
+            }
+            let gone = Wrapping::destroyed(tenant, u32::try_from(*version).unwrap_or(0));
+            if wrapping::copies(self, &key)?.iter().any(|copy| copy.as_ref() != Some(&gone)) {
+                rows.push(gone.row());
+            }
+        }
+        if rows.is_empty() { Ok(()) } else { self.put(&rows.iter().map(|row| (table, row)).collect::<Vec<_>>()) }
     }
 
     /// Overwrites and removes files that were set aside: they may hold keys that must be nowhere. (The other copy was whole when they were.)
@@ -141,19 +188,11 @@ impl Pair {
             if !NAMES.iter().any(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with(ASIDE))) {
                 continue;
             }
-            let about = entry.metadata()?;
-            if about.is_file() {
-                let mut file = OpenOptions::new().write(true).open(entry.path())?;
-                let zeroes = vec![0; 64 * 1024];
-                let mut left = about.len();
-                while left > 0 {
-                    let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeroes.len());
-                    file.write_all(zeroes.get(..step).unwrap_or(&zeroes))?;
-                    left -= step as u64;
-                }
-                file.sync_all()?;
+            if entry.metadata()?.is_file() {
+                erase(&entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
             }
-            fs::remove_file(entry.path())?;
             forgotten = true;
         }
         if forgotten { Ok(File::open(&self.folder)?.sync_all()?) } else { Ok(()) }

@@ -129,6 +129,16 @@ impl SqliteKeyring {
         lock(&self.inner.pools).clear();
     }
 
+    /// Destroys keys in files that nobody has open, such as those of a backup. Needs no key: what is destroyed need not be opened.
+    pub fn destroy_at(folder: &Path, keys: &[KeyId]) -> Result<(), KeyringError> {
+        let (whole, by_batch) = sorted(keys);
+        let (mut files, _) = Pair::open(folder)?;
+        let tenants = files.tenants(&whole)?;
+        files.zero_tenants(&tenants)?;
+        files.zero(&by_batch)?;
+        files.forget_asides()
+    }
+
     /// Copies both files into another folder: for backups and restores. Durable on return; nothing there is written over.
     pub fn copy_to(&self, folder: &Path) -> Result<(), KeyringError> {
         lock(&self.inner.files).copy_to(folder)
@@ -144,6 +154,16 @@ impl Drop for SqliteKeyring {
             drop(minter.join());
         }
     }
+}
+
+/// Those that stand for whole tenants, and the others by batch.
+fn sorted(keys: &[KeyId]) -> (Vec<KeyId>, BTreeMap<[u8; 12], Vec<KeyId>>) {
+    let (whole, single): (Vec<KeyId>, Vec<KeyId>) = keys.iter().partition(|key| key.is_whole());
+    let mut by_batch: BTreeMap<[u8; 12], Vec<KeyId>> = BTreeMap::new();
+    for key in single {
+        by_batch.entry(key.batch).or_default().push(key);
+    }
+    (whole, by_batch)
 }
 
 fn read_vault(files: &Pair) -> Result<VaultId, KeyringError> {
@@ -276,29 +296,15 @@ impl Inner {
 
     /// Destroys all versions of tenants' wrapping keys, and with them everything that lies under them.
     fn destroy_tenants(&self, files: &mut Pair, whole: &[KeyId]) -> Result<(), KeyringError> {
-        if whole.is_empty() {
-            return Ok(());
-        }
-        let table = Table::named("wrapping_keys")?;
-        let mut rows = Vec::new();
-        for key in files.keys(table)? {
-            let [Value::Blob(tenant), Value::Integer(version)] = key.as_slice() else { continue };
-            let tenant = TenantId(sixteen(tenant)?);
-            if !whole.contains(&KeyId::whole(tenant)) {
-                continue;
-            }
-            let gone = Wrapping::destroyed(tenant, u32::try_from(*version).unwrap_or(0));
-            let there = wrapping::copies(files, &key)?;
-            if there.iter().any(|copy| copy.as_ref() != Some(&gone)) {
-                rows.push(gone.row());
-            }
+        let tenants = files.tenants(whole)?;
+        for tenant in &tenants {
             // Nothing of it stays in memory either: keys that were minted ahead, and those that are kept for reading.
-            lock(&self.wrapping).entry(tenant).or_default().clear();
-            lock(&self.purposes).retain(|(owner, _), _| *owner != tenant);
-            lock(&self.pools).remove(&tenant);
+            lock(&self.wrapping).entry(*tenant).or_default().clear();
+            lock(&self.purposes).retain(|(owner, _), _| owner != tenant);
+            lock(&self.pools).remove(tenant);
             lock(&self.cache).retain(|_, batch| batch.tenant != tenant.0);
         }
-        if rows.is_empty() { Ok(()) } else { files.put(&rows.iter().map(|row| (table, row)).collect::<Vec<_>>()) }
+        if tenants.is_empty() { Ok(()) } else { files.zero_tenants(&tenants) }
     }
 
     /// Mints the next batch on a thread of its own; whether that has begun.
@@ -420,18 +426,14 @@ impl Keyring for SqliteKeyring {
         if keys.is_empty() {
             return Ok(());
         }
-        let (whole, single): (Vec<KeyId>, Vec<KeyId>) = keys.iter().partition(|key| key.is_whole());
-        let mut by_batch: BTreeMap<[u8; 12], Vec<KeyId>> = BTreeMap::new();
-        for key in single {
-            by_batch.entry(key.batch).or_default().push(key);
-        }
+        let (whole, by_batch) = sorted(keys);
         let mut files = lock(&self.inner.files);
         files.writable()?;
         self.inner.destroy_tenants(&mut files, &whole)?;
-        for (batch, keys) in by_batch {
-            lock(&self.inner.cache).remove(&batch);
-            files.zero(batch, &keys)?;
+        for batch in by_batch.keys() {
+            lock(&self.inner.cache).remove(batch);
         }
+        files.zero(&by_batch)?;
         files.forget_asides()
     }
 }
