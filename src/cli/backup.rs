@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{DataArgs, Output, print};
 use crate::kernel::Position;
-use crate::server::backup::{self, Manifest};
+use crate::server::backup::{self, Fate, Manifest};
 use crate::server::{Home, Step};
 
 #[derive(Args)]
@@ -25,6 +25,9 @@ enum Verb {
     List(List),
     /// Rehearse a restore from a backup in a scratch directory, compare what comes out, and remove it again.
     Verify(Verify),
+    /// Destroy in backups what was shredded in the vault since they were made. A server does so by itself where it makes them; this is for those
+    /// that lie elsewhere. A server may run beside it.
+    Shred(Shred),
 }
 
 #[derive(Args)]
@@ -68,6 +71,18 @@ struct Verify {
     output: Output,
 }
 
+#[derive(Args)]
+struct Shred {
+    #[command(flatten)]
+    data: DataArgs,
+    /// A backup, or a directory with backups in it.
+    #[arg(value_name = "DIR")]
+    below: PathBuf,
+    /// How to print the answer: as lines, or as one JSON object a line.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
 /// A progress bar that names each step of a restore.
 pub(super) fn shown() -> anyhow::Result<(ProgressBar, impl Fn(Step, Position, Position) + Sync)> {
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{msg:8} {bar:40} {pos}/{len} events  {per_sec}")?);
@@ -100,6 +115,7 @@ fn fields(manifest: &Manifest) -> Vec<(&'static str, Value)> {
         ("state_hash", json!(manifest.state_hash)),
         ("files", json!(manifest.files.len())),
         ("bytes", json!(manifest.bytes())),
+        ("shredded_through", json!(manifest.shredded.as_ref().map(|shredded| shredded.through))),
     ]
 }
 
@@ -109,23 +125,62 @@ impl Backup {
             Verb::Create(create) => create.run().await,
             Verb::List(list) => list.run(),
             Verb::Verify(verify) => verify.run().await,
+            Verb::Shred(shred) => shred.run().await,
         }
     }
 }
 
 impl Create {
     async fn run(self) -> anyhow::Result<()> {
+        super::show_warnings();
         let (bar, show) = shown()?;
-        let made = self.data.home().back_up(&self.to, None, &show).await?;
+        let home = self.data.home();
+        let made = home.back_up(&self.to, None, &show).await?;
         bar.finish_and_clear();
+        let fates = home.shred_own_backups(&self.to).await?;
+        let count = |is_meant: fn(&Fate) -> bool| fates.iter().filter(|(_, fate)| is_meant(fate)).count();
+        let remembering = count(|fate| matches!(fate, Fate::Remembers(_)));
         let mut all = vec![("backup", json!(made.folder))];
         all.extend(fields(&made.manifest));
         all.push(("segments_that_take_no_room", json!(made.linked)));
+        all.push(("backups_that_forgot", json!(count(|fate| matches!(fate, Fate::Forgot(_))))));
+        all.push(("backups_that_remember", json!(remembering)));
         print(self.output, &all);
+        if remembering > 0 {
+            let to = self.to.display();
+            eprintln!("What was shredded since may still be in {remembering} of the backups there; `keyledger backup shred {to}` says why.");
+        }
         if self.output == Output::Table {
             println!("\nThe root key file is not in it: keep a copy of that elsewhere. To see that it can be restored:\n");
             println!("  keyledger backup verify {}\n", made.folder.display());
         }
+        Ok(())
+    }
+}
+
+impl Shred {
+    async fn run(self) -> anyhow::Result<()> {
+        super::show_warnings();
+        let fates = self.data.home().shred_backups(&self.below, &|_, _| ()).await?;
+        let mut remembering = 0;
+        for (path, fate) in &fates {
+            let (word, keys, problem) = match fate {
+                Fate::Current => ("current", 0, None),
+                Fate::Forgot(keys) => ("forgot", *keys, None),
+                Fate::Remembers(error) => ("remembers", 0, Some(error.to_string())),
+            };
+            remembering += usize::from(problem.is_some());
+            match (self.output, &problem) {
+                (Output::Json, _) => print(self.output, &[("backup", json!(path)), ("fate", json!(word)), ("keys", json!(keys)), ("problem", json!(problem))]),
+                (Output::Table, Some(problem)) => println!("{}  not changed: {problem}", path.display()),
+                (Output::Table, None) if keys == 0 => println!("{}  nothing was shredded that it did not know of", path.display()),
+                (Output::Table, None) => println!("{}  has forgotten what {keys} keys opened", path.display()),
+            }
+        }
+        if fates.is_empty() && self.output == Output::Table {
+            println!("No backup of this vault lies there.");
+        }
+        anyhow::ensure!(remembering == 0, "what was shredded since may still be in {remembering} backups");
         Ok(())
     }
 }
@@ -162,10 +217,13 @@ impl Verify {
         }
         let mut all = vec![("backup", json!(self.backup))];
         all.extend(fields(&proof.manifest));
+        let skipped = proof.restored.skipped.unwrap_or(0);
+        all.extend([("keys_shredded_since", json!(proof.restored.shredded_since)), ("skipped_streams", json!(proof.restored.skipped))]);
         all.push(("recorded", json!(self.record.is_some())));
         print(self.output, &all);
         if self.output == Output::Table {
-            println!("\nA restore was rehearsed: root and state are those that the vault had at that position. The scratch directory is removed.");
+            let but = if skipped == 0 { String::new() } else { format!(", but for {skipped} streams that were shredded since and were skipped") };
+            println!("\nA restore was rehearsed: root and state are those that the vault had at that position{but}. The scratch directory is removed.");
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ impl Restore {
             ("fold_version", json!(done.state.fold_version)),
             ("state_hash", json!(base16ct::lower::encode_string(&done.state.hash))),
             ("shredded_streams", json!(done.state.shredded)),
+            ("skipped_streams", json!(done.skipped)),
             ("dropped_events", json!(done.dropped)),
             ("secrets_shredded_since", json!(done.shredded_since)),
             ("epoch", json!(done.epoch.number)),

@@ -1,10 +1,10 @@
 //! Recovery into a new vault: the log up to a moment, the keyring, and one event that says where the history was cut.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::backup::{self, Sound};
+use super::backup::{self, Beside, Manifest};
 use super::copies::signer;
 use super::home::{Home, HomeError, Reading, last_epoch};
 use super::partial::Partial;
@@ -13,11 +13,11 @@ use crate::credentials::{AnyEvent, Meta};
 use crate::kernel::{Epoch, KeyId, Moment, Plan, Position, StreamId, TenantId, Version, Write};
 use crate::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::copies::{self, LOG};
-use crate::log::{AppendError, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SegmentLog, SqliteLog};
+use crate::log::{AppendError, EventLog, LogError, MAX_BLOCK_RECORDS, Options, SqliteLog};
 use crate::seal::merkle::Frontier;
 use crate::seal::{Record, Seat};
 use crate::vault::{Author, Sealer, VaultError};
-use crate::views::{Opener, StateHash, Views, catch_up};
+use crate::views::{Opener, StateHash, States, Views, catch_up};
 
 /// Records that are copied with one sync: a restore is placed only when it is whole, so that fewer syncs lose nothing.
 const COPIED_AT_ONCE: usize = 32 * 1024;
@@ -64,8 +64,11 @@ pub struct Restored {
     pub state: StateHash,
     /// How many records of the old history were left behind.
     pub dropped: u64,
-    /// How many secrets were shredded after that moment: they did not come back.
+    /// How many keys were shredded after that moment: they did not come back.
     pub shredded_since: usize,
+    /// From the end of a backup: the state was compared with what that says, but for so many streams that were shredded since. `None` where nothing
+    /// was written down to compare it with.
+    pub skipped: Option<u64>,
     /// The history that begins.
     pub epoch: Epoch,
     /// Where it begins.
@@ -91,12 +94,23 @@ impl Died {
         }
     }
 
+    /// Each once: several may have told of it.
+    fn sort(&mut self) {
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        self.things.sort_unstable();
+        self.things.dedup();
+        self.tenants.sort_unstable();
+        self.tenants.dedup();
+    }
+
     /// Takes in what a record says. Its header is believed when its facts box has opened.
     fn take(&mut self, record: &Record, opener: &Opener) -> Result<(), HomeError> {
         if record.header().shredded.is_empty() {
             return Ok(());
         }
         let event = opener.open(record).map_err(VaultError::from)?.stored.event;
+        opener.note(record.header(), Some(&event));
         self.keys.extend(&record.header().shredded);
         if let AnyEvent::Vault(Event::Shredded { things, tenants, .. }) = event {
             self.things.extend(things);
@@ -115,8 +129,6 @@ struct Cut {
     old_epoch: Epoch,
     dropped: u64,
     since: Died,
-    /// Whether something was shredded after its end, as later backups tell: its state is not what it was then.
-    is_older_than_a_shred: bool,
 }
 
 impl Home {
@@ -126,29 +138,35 @@ impl Home {
         if !self.exists() && !backup::is_one(&self.folder) {
             return Err(HomeError::Absent(self.folder.clone()));
         }
-        let partial = Partial::begin(into, &*self.random)?;
+        let says = || if backup::is_one(&self.folder) { Manifest::read(&self.folder).map(Some) } else { Ok(None) };
+        let (partial, before) = (Partial::begin(into, &*self.random)?, says()?);
         let restored = self.restore_within(&partial, until, progress).await?;
+        if says()? != before {
+            return Err(HomeError::NotTheSame("something was shredded meanwhile, and the backup has forgotten it: run this again"));
+        }
         partial.place()?;
         Ok(restored)
     }
 
     /// As [`Home::restore`], into a directory that the caller places, or not.
     pub(super) async fn restore_within(&self, partial: &Partial, until: Until, progress: Progress<'_>) -> Result<Restored, HomeError> {
-        let (source, manifest) = if backup::is_one(&self.folder) {
-            let Sound { manifest, source } = self.sound(partial.path())?;
-            (source, Some(manifest))
+        let sound = if backup::is_one(&self.folder) { Some(self.sound(partial.path())?) } else { None };
+        let is_backup = sound.is_some();
+        let (source, cut, skipped) = if let Some(sound) = sound {
+            let beside = backup::beside(&self.folder, &sound.manifest)?;
+            let cut = self.cut(&sound.source, until, (&sound.shreds, beside), progress).await?;
+            let skipped = agrees(&sound.manifest, &sound.shreds, sound.states, &cut);
+            let skipped = skipped.map_err(|problem| HomeError::Backup { path: self.folder.join(backup::MANIFEST), problem })?;
+            (sound.source, cut, skipped)
         } else {
-            (self.read()?, None)
+            let source = self.read()?;
+            let cut = self.cut(&source, until, (&[], Beside::default()), progress).await?;
+            (source, cut, None)
         };
-        let later = manifest.as_ref().map_or(Ok(Vec::new()), |manifest| backup::later(&self.folder, manifest))?;
-        let cut = self.cut(&source, until, later, progress).await?;
-        if let Some(manifest) = manifest.as_ref().filter(|_| !cut.is_older_than_a_shred) {
-            manifest.agrees(&cut.state, &self.folder)?;
-        }
         let at = cut.views.position();
         let log = SqliteLog::open(&partial.path().join(LOG), Options::default())?;
         let kept = copy(&*source.log, &log, at, progress).await?;
-        if manifest.is_none() {
+        if !is_backup {
             // After the log: a slot is used only when its batch is in the keyring, so that this copy holds every key that the log needs.
             source.keyring.copy_to(partial.path())?;
         }
@@ -178,14 +196,15 @@ impl Home {
             state: cut.state,
             dropped: cut.dropped,
             shredded_since: cut.since.keys.len(),
+            skipped,
             epoch,
             begins_at,
         })
     }
 
     /// Folds the old history up to the moment, and reads the headers of the rest to their real end: what was shredded there stays shredded.
-    /// So does what logs of the same history tell that go on after its end.
-    async fn cut(&self, source: &Reading, until: Until, later: Vec<SegmentLog>, progress: Progress<'_>) -> Result<Cut, HomeError> {
+    /// So does what a backup was told of, and what the backups beside it tell.
+    async fn cut(&self, source: &Reading, until: Until, (told, beside): (&[Record], Beside), progress: Progress<'_>) -> Result<Cut, HomeError> {
         let head = *source.log.head().borrow();
         let until = match until {
             Until::Position(position) if position > head => return Err(HomeError::PastTheEnd(head)),
@@ -197,11 +216,14 @@ impl Home {
         let opener = Opener::new(source.keyring.clone());
         opener.learn(&*source.log, until).await?;
         let mut since = Died::default();
-        for log in later {
-            opener.learn(&log, head).await?;
+        told.iter().try_for_each(|record| since.take(record, &opener))?;
+        for log in beside.logs {
             since.read(&log, head, &opener).await?;
         }
-        let is_older_than_a_shred = !since.keys.is_empty();
+        for record in beside.shreds {
+            // One that does not open is none of this vault's, and tells nothing.
+            drop(since.take(&record, &opener));
+        }
         let (views, tree) = fold(&*source.log, &opener, until, &|at| progress(Step::Folding, at, until)).await?;
         if views.vault().is_none() {
             return Err(HomeError::BeforeTheBeginning(first_whole(&*source.log, head).await?));
@@ -219,9 +241,8 @@ impl Home {
         let old_head = at;
         let last = source.log.fetch(&[old_head]).await?;
         let old_epoch = last.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(old_head))?;
-        since.keys.sort_unstable();
-        since.keys.dedup();
-        Ok(Cut { views, tree, state, old_head, old_epoch, dropped, since, is_older_than_a_shred })
+        since.sort();
+        Ok(Cut { views, tree, state, old_head, old_epoch, dropped, since })
     }
 
     /// The first group of the new history: where the old one was cut, and which keys had died by its end.
@@ -316,6 +337,19 @@ pub(super) async fn fold(log: &dyn EventLog, opener: &Opener, until: Position, p
 pub(super) fn state_hash(views: &Views, keyring: &dyn Keyring) -> Result<StateHash, HomeError> {
     let key = keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key;
     Ok(views.state_hash(&key).map_err(VaultError::from)?)
+}
+
+/// Compares the state at a backup's end with what that says, without the streams that were shredded since: how many those are. One of an earlier
+/// position says nothing of it, nor one that another version folded.
+fn agrees(manifest: &Manifest, told: &[Record], mut states: States, cut: &Cut) -> Result<Option<u64>, String> {
+    if (cut.state.position, cut.state.fold_version) != (manifest.position, manifest.fold_version) {
+        return Ok(None);
+    }
+    // It says nothing of what only the backups beside it tell.
+    let heard: HashSet<KeyId> = told.iter().flat_map(|record| record.header().shredded.iter().copied()).collect();
+    let further = cut.since.keys.iter().filter(|key| !heard.contains(key)).copied().collect();
+    let skipped = manifest.shredded.as_ref().map_or(0, |shredded| shredded.streams) + states.forget(&further);
+    if states.hash().hash == cut.state.hash { Ok(Some(skipped)) } else { Err("the state that its log folds to is not the one that it says".to_owned()) }
 }
 
 /// Where the vault's own first group ends: nothing before it is a whole vault.

@@ -1,6 +1,9 @@
-//! What is known of the vault's backups: when the last one was made, whether the last try failed, and, as an event, which one was verified last.
+//! What is known of the vault's backups: when the last one was made, whether the last try failed, whether any still holds what was shredded since,
+//! and, as an event, which one was verified last. And what wakes those who bring shreds into backups.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 use super::access::Principal;
 use super::{Command, Vault, VaultError};
@@ -12,7 +15,11 @@ const OLD: i64 = 2;
 
 /// How the backups stand, where they are made by the server.
 #[derive(Default)]
-pub(super) struct Standing(Mutex<Option<Known>>);
+pub(super) struct Standing {
+    known: Mutex<Option<Known>>,
+    /// How many shreds this run has seen.
+    shreds: watch::Sender<u64>,
+}
 
 struct Known {
     every_seconds: i64,
@@ -20,18 +27,25 @@ struct Known {
     since: Moment,
     made_at: Option<Moment>,
     failed: bool,
+    /// How many backups hold keys of what was shredded since, because they could not be changed.
+    remember: usize,
 }
 
 impl Standing {
     fn lock(&self) -> MutexGuard<'_, Option<Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shred is in the log.
+    pub(super) fn shredded(&self) {
+        self.shreds.send_modify(|count| *count += 1);
     }
 }
 
 impl Vault {
     /// From now on a backup is expected at this interval; `made_at` tells of the newest one that is there.
     pub fn expect_backups(&self, every_seconds: i64, made_at: Option<Moment>) {
-        *self.backups.lock() = Some(Known { every_seconds, since: self.now(), made_at, failed: false });
+        *self.backups.lock() = Some(Known { every_seconds, since: self.now(), made_at, failed: false, remember: 0 });
     }
 
     /// Tells how the last try ended: when the backup was made, or that there is none.
@@ -39,6 +53,19 @@ impl Vault {
         if let Some(known) = self.backups.lock().as_mut() {
             known.failed = made_at.is_none();
             known.made_at = made_at.or(known.made_at);
+        }
+    }
+
+    /// Wakes whoever brings shreds into backups.
+    #[must_use]
+    pub fn shreds(&self) -> watch::Receiver<u64> {
+        self.backups.shreds.subscribe()
+    }
+
+    /// Tells how many backups still hold keys of what was shredded since.
+    pub fn note_remembering(&self, backups: usize) {
+        if let Some(known) = self.backups.lock().as_mut() {
+            known.remember = backups;
         }
     }
 
@@ -53,6 +80,7 @@ impl Vault {
             (is_old(known.made_at), "the newest backup is old"),
             (is_old(verified), "the last verified backup is old"),
             (known.failed, "the last backup failed; the log of the process says why"),
+            (known.remember > 0, "backups still hold keys of what was shredded, and could not be changed; the log of the process says which"),
         ];
         said.into_iter().filter_map(|(holds, text)| holds.then_some(text)).collect()
     }

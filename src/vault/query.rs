@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use super::{Vault, VaultError};
 use crate::kernel::{Epoch, Moment, Position, TenantId};
 use crate::keyring::Purpose;
-use crate::views::{CatchUpError, Root, StateHash, Views, catch_up};
+use crate::views::{CatchUpError, Root, StateHash, States, Views, catch_up};
 
 /// A fold over more events than this is deep: one of them runs at a time.
 const DEEP: u64 = 20_000;
@@ -79,6 +79,13 @@ impl Vault {
             merkle_root: root.tree.root(),
             state,
         }))
+    }
+
+    /// Every state at a position by its HMAC, rounded down to a whole group.
+    pub async fn states_at(&self, position: Position) -> Result<Result<States, Busy>, VaultError> {
+        let Ok(root) = self.root_at(position).await? else { return Ok(Err(Busy)) };
+        let _turn = self.reads.shallow.acquire().await;
+        Ok(Ok(root.views.states(&self.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key)?))
     }
 
     async fn root_at(&self, position: Position) -> Result<Result<Root, Busy>, VaultError> {

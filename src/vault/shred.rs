@@ -66,7 +66,9 @@ impl Vault {
             write.shreds = keys.to_vec();
             Ok(Plan::of(write))
         };
-        self.execute(&command, decide).await
+        let answer = self.execute(&command, decide).await?;
+        self.backups.shredded();
+        Ok(answer)
     }
 
     /// Destroys what is due: access tokens a day after the end of their life, and what deleted things held after the undo window. Gives how

@@ -83,6 +83,7 @@ impl Vault {
                 Ok(plan.and(Plan::of(write)))
             });
             done.await?;
+            self.backups.shredded();
             self.carry_out_shred(&keys).await?;
         }
         Ok(due.len())

@@ -10,6 +10,7 @@ mod roots;
 mod shred;
 mod snapshot;
 mod state_hash;
+mod states;
 
 pub use catch_up::{CatchUpError, Progress, catch_up};
 pub use live::Live;
@@ -20,6 +21,7 @@ pub use roots::Root;
 pub use shred::destroys_facts;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use state_hash::StateHash;
+pub use states::States;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Views;
 use crate::credentials::{AnyState, FOLD_VERSION, FactsError};
-use crate::kernel::{Position, StreamId};
+use crate::kernel::{Position, StreamId, Version};
 use crate::seal::{Key, derive};
 
 /// The hash of all states at a position. Only hashes of one fold version compare.
@@ -22,6 +22,37 @@ pub struct StateHash {
     pub shredded: u64,
 }
 
+/// One that is being made: takes the streams by id.
+pub(super) struct Hashing {
+    position: Position,
+    fold_version: u32,
+    hash: Sha256,
+    shredded: u64,
+}
+
+impl Hashing {
+    pub fn begin(fold_version: u32, position: Position) -> Self {
+        let hash = Sha256::new().chain_update(fold_version.to_be_bytes()).chain_update(position.0.to_be_bytes());
+        Self { position, fold_version, hash, shredded: 0 }
+    }
+
+    /// The next stream, with the HMAC of its state; without one, it was shredded.
+    pub fn take(&mut self, id: StreamId, version: Version, digest: Option<&[u8; 32]>) {
+        self.hash.update(id.0);
+        self.hash.update(version.0.to_be_bytes());
+        if let Some(digest) = digest {
+            self.hash.update(digest);
+        } else {
+            self.hash.update(b"shredded");
+            self.shredded += 1;
+        }
+    }
+
+    pub fn end(self) -> StateHash {
+        StateHash { position: self.position, fold_version: self.fold_version, hash: self.hash.finalize().into(), shredded: self.shredded }
+    }
+}
+
 impl Views {
     /// The state hash, under the vault's state key.
     pub fn state_hash(&self, key: &Key) -> Result<StateHash, FactsError> {
@@ -30,19 +61,18 @@ impl Views {
 
     /// The state hash as if these streams had been shredded: what a comparison under later shreds needs.
     pub fn state_hash_without(&self, key: &Key, shredded: &HashSet<StreamId>) -> Result<StateHash, FactsError> {
-        let mut skipped = 0;
         let mut all: Vec<_> = self.things().collect();
         all.sort_unstable_by_key(|(id, _)| **id);
-        let mut hash = Sha256::new().chain_update(FOLD_VERSION.to_be_bytes()).chain_update(self.position().0.to_be_bytes());
+        let mut hashing = Hashing::begin(FOLD_VERSION, self.position());
         for (id, entry) in all {
-            hash = hash.chain_update(id.0).chain_update(entry.version.0.to_be_bytes());
-            if matches!(entry.state, AnyState::Shredded(_)) || shredded.contains(id) {
-                hash = hash.chain_update(b"shredded");
-                skipped += 1;
-            } else {
-                hash = hash.chain_update(derive::state(key, &entry.state.canonical()?));
-            }
+            let digest = if shredded.contains(id) { None } else { digest(&entry.state, key)? };
+            hashing.take(*id, entry.version, digest.as_ref());
         }
-        Ok(StateHash { position: self.position(), fold_version: FOLD_VERSION, hash: hash.finalize().into(), shredded: skipped })
+        Ok(hashing.end())
     }
+}
+
+/// The HMAC of a state; none of one that was shredded.
+pub(super) fn digest(state: &AnyState, key: &Key) -> Result<Option<[u8; 32]>, FactsError> {
+    if matches!(state, AnyState::Shredded(_)) { Ok(None) } else { Ok(Some(derive::state(key, &state.canonical()?))) }
 }

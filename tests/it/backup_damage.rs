@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::backup_bench::{Old, import, names};
 
 /// A copy of a directory, in which every file may be changed.
-fn copy(from: &Path, into: &Path) {
+pub fn copy(from: &Path, into: &Path) {
     fs::create_dir_all(into).unwrap();
     for name in names(from) {
         let (from, into) = (from.join(&name), into.join(&name));
@@ -28,13 +28,13 @@ fn segments(backup: &Path) -> Vec<PathBuf> {
     names(&folder).into_iter().map(|name| folder.join(name)).collect()
 }
 
-fn change(path: &Path, with: impl Fn(&mut Vec<u8>)) {
+pub fn change(path: &Path, with: impl Fn(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     with(&mut bytes);
     fs::write(path, bytes).unwrap();
 }
 
-fn manifest(backup: &Path, with: impl Fn(&mut Value)) {
+pub fn manifest(backup: &Path, with: impl Fn(&mut Value)) {
     let path = backup.join("manifest.json");
     let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     with(&mut value);
@@ -42,9 +42,10 @@ fn manifest(backup: &Path, with: impl Fn(&mut Value)) {
 }
 
 /// Writes the list of files anew, as somebody would who wants damage to pass.
-fn relist(backup: &Path) {
-    let mut all: Vec<String> = names(&backup.join("segments")).into_iter().map(|name| format!("segments/{name}")).collect();
-    all.extend(["keyring.db", "keyring-copy.db"].into_iter().filter(|name| backup.join(name).exists()).map(str::to_owned));
+pub fn relist(backup: &Path) {
+    let below = |folder: &str| names(&backup.join(folder)).into_iter().map(move |name| format!("{folder}{name}")).collect::<Vec<_>>();
+    let folders = below("").into_iter().filter(|name| backup.join(name).is_dir()).flat_map(|name| below(&format!("{name}/")));
+    let all: Vec<String> = below("").into_iter().chain(folders).filter(|name| !backup.join(name).is_dir() && name != "manifest.json").collect();
     let held = |name: &String| {
         let bytes = fs::read(backup.join(name)).unwrap();
         json!({"name": name, "size": bytes.len(), "sha256": base16ct::lower::encode_string(&<[u8; 32]>::from(Sha256::digest(&bytes)))})
@@ -67,7 +68,7 @@ fn flip(bytes: &mut [u8], share: usize) {
 type Damage = (&'static str, fn(&Path, &Path), &'static str);
 
 /// What is done to a backup (another vault's is given, too), and what the error says.
-const DAMAGE: [Damage; 30] = [
+const DAMAGE: [Damage; 32] = [
     ("a flip in a segment", |backup, _| change(&segments(backup)[0], |bytes| flip(bytes, 50)), ".seg: it is damaged"),
     ("a flip in a header", |backup, _| change(&segments(backup)[1], |bytes| flip(bytes, 0)), ".seg: it is damaged"),
     ("a segment cut short", |backup, _| change(&segments(backup)[1], |bytes| bytes.truncate(bytes.len() - 1)), ".seg: it has"),
@@ -96,6 +97,15 @@ const DAMAGE: [Damage; 30] = [
     ("another number of records", |backup, _| manifest(backup, |value| value["records"] = json!(70)), "manifest.json: its signed checkpoint"),
     ("another root", |backup, _| manifest(backup, |value| value["merkle_root"] = json!("ab".repeat(32))), "manifest.json: its signed checkpoint"),
     ("another state", |backup, _| manifest(backup, |value| value["state_hash"] = json!("ab".repeat(32))), "manifest.json: the state"),
+    ("a flip in the states", |backup, _| change(&backup.join("states"), |bytes| flip(bytes, 50)), "states: it is damaged"),
+    (
+        "a flip in the states with a list made anew",
+        |backup, _| {
+            change(&backup.join("states"), |bytes| flip(bytes, 50));
+            relist(backup);
+        },
+        "manifest.json: the state hash",
+    ),
     ("another epoch", |backup, _| manifest(backup, |value| value["epoch"]["number"] = json!(2)), "manifest.json: its signed checkpoint"),
     ("another vault", |backup, _| manifest(backup, |value| value["vault"] = json!("00".repeat(16))), "keyring.db: it is of vault"),
     (
@@ -233,14 +243,20 @@ fn the_verbs_leave_nothing_half_done_when_killed_or_on_a_full_disk() {
         shell.current_dir(folder.path()).env_clear().env("XDG_CONFIG_HOME", folder.path().join("config")).args(["-c", &text]).output().unwrap()
     };
     let backup = made["backup"].as_str().unwrap();
-    let before = names(folder.path());
+    let (before, earlier) = (names(folder.path()), names(&folder.path().join("killed")));
+    let says = |output: &std::process::Output| ["too large", "full", "disk I/O"].iter().any(|cause| String::from_utf8_lossy(&output.stderr).contains(cause));
     for limit in [1, 8, 40] {
         let into = format!("full{limit}");
         assert!(!full(limit, &format!("backup create --data old --to {into}")).status.success(), "{limit}");
         assert!(names(&folder.path().join(&into)).is_empty(), "{limit}: {:?}", names(&folder.path().join(&into)));
         fs::remove_dir(folder.path().join(&into)).unwrap();
-        assert!(!full(limit, &format!("restore --from {backup} --into new")).status.success(), "{limit}");
-        assert_eq!(names(folder.path()), before, "{limit}");
+        // Beside an earlier one, which stays whole.
+        let failed = full(limit, "backup create --data old --to killed");
+        assert!(!failed.status.success() && says(&failed), "{limit}: {}", String::from_utf8_lossy(&failed.stderr));
+        let failed = full(limit, &format!("restore --from {backup} --into new"));
+        assert!(!failed.status.success() && says(&failed), "{limit}: {}", String::from_utf8_lossy(&failed.stderr));
+        assert_eq!((names(folder.path()), names(&folder.path().join("killed"))), (before.clone(), earlier.clone()), "{limit}");
+        whole(backup);
     }
     // On a new machine: the backup, the key, and two commands.
     let restored = json(run(&["restore", "--from", backup, "--into", "new", "--output", "json"]));

@@ -20,12 +20,13 @@ pub fn examples() -> Vec<AnyEvent> {
         }
         .into(),
         vault::Event::LossAccepted { from, position: Position(90), root: "ab".repeat(32), lost_to: Position(97), cause: "a checkpoint".into() }.into(),
-        vault::Event::BackupVerified { position: Position(90), root: "ab".repeat(32), state: "cd".repeat(32), files: 5 }.into(),
+        vault::Event::BackupVerified { position: Position(90), root: "ab".repeat(32), state: "cd".repeat(32), files: 5, skipped: 0 }.into(),
         vault::Event::Shredded { secrets: vec![], reason: "a test".into(), things: vec![StreamId([8; 16])], tenants: vec![] }.into(),
         vault::Event::Shredded { secrets: vec![], reason: "a test".into(), things: vec![], tenants: vec![tenant] }.into(),
         tenant::Event::ShredRequested { by: StreamId([3; 16]), wait: 604_800, reason: "it left".into() }.into(),
         tenant::Event::ShredApproved { by: StreamId([4; 16]), due: at(604_800) }.into(),
         tenant::Event::ShredCancelled.into(),
         tenant::Event::Shredded.into(),
+        vault::Event::BackupVerified { position: Position(90), root: "ab".repeat(32), state: "cd".repeat(32), files: 7, skipped: 2 }.into(),
     ]
 }

@@ -16,6 +16,8 @@ mod audit_stream;
 mod authorize;
 mod backup_bench;
 mod backup_damage;
+mod backup_shreds;
+mod backup_shreds_served;
 mod backups;
 mod canary;
 mod canary_issued;

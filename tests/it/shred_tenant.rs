@@ -157,3 +157,25 @@ async fn an_end_that_is_cancelled_leaves_the_tenant_as_it_was() {
     assert!(matches!(long, Refusal::Invalid { .. }));
     assert!(scene.lives());
 }
+
+#[tokio::test]
+async fn a_backup_from_before_a_tenants_end_forgets_the_tenant() {
+    let mut scene = Scene::new().await;
+    let (backups, wrapping) = (scene.bench.path("backups"), wrapped(&scene.bench, scene.acme));
+    let backup = scene.bench.home("data").back_up(&backups, None, &|_, _, _| ()).await.unwrap().folder;
+    scene.request().await;
+    scene.approve().await;
+    scene.bench.clock.pass(2 * 1000 * i64::try_from(TENANT_WAIT).unwrap());
+    assert_eq!(crate::keyring::holding(&backups, &wrapping[..24]).len(), 2);
+    assert_eq!(scene.bench.vault().end_tenants().await.unwrap(), 1);
+    scene.bench.home("data").shred_backups(&backups, &|_, _| ()).await.unwrap();
+    assert!(crate::keyring::holding(scene.bench.folder.path(), &wrapping[..24]).is_empty(), "in no file of the data and of the backups");
+    let of_acme = scene.bench.vault().views().things().filter(|(_, entry)| entry.tenant == scene.acme).count() as u64;
+    let proof = scene.bench.home("data").of(backup.clone()).verify_backup(None, &|_, _, _| ()).await.unwrap();
+    assert_eq!(proof.restored.skipped, Some(of_acme));
+    let into = scene.bench.path("restored");
+    scene.bench.home("data").of(backup).restore(Until::End, &into, &|_, _, _| ()).await.unwrap();
+    let (new, _lock) = scene.bench.home("restored").start().await.unwrap();
+    assert!(is_shredded(&new.views(), scene.connection) && new.authenticate(&scene.token).is_err() && new.authenticate(&scene.bench.token).is_ok());
+    assert!(matches!(new.keyring().take(scene.acme), Err(KeyringError::TenantDestroyed(_))));
+}

@@ -97,7 +97,15 @@ pub enum Event {
         state: String,
         /// How many files it has.
         files: u64,
+        /// How many streams the comparison of states left out, because they were shredded after the backup's end.
+        #[serde(default, skip_serializing_if = "is_none")]
+        skipped: u64,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde takes")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One secret box of the log.

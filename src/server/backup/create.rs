@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::inspect::walk;
-use super::manifest::{Held, Manifest, measure, names};
+use super::manifest::{Held, Manifest, STATES, measure, names};
 use super::{list, problem};
 use crate::kernel::{Moment, Position, TenantId};
 use crate::keyring::{Keyring, Mode, Purpose, RootKeyProvider, SqliteKeyring};
@@ -15,8 +15,9 @@ use crate::log::{SegmentLog, Signer};
 use crate::seal::checkpoint;
 use crate::server::home::{Home, HomeError, Reading, io};
 use crate::server::partial::{Partial, sweep};
-use crate::server::restore::{Progress, Step, state_hash};
-use crate::views::{Opener, Snapshot, StateHash, catch_up};
+use crate::server::restore::{Progress, Step};
+use crate::vault::VaultError;
+use crate::views::{Opener, Snapshot, States, catch_up};
 
 /// A backup that was made.
 #[derive(Debug)]
@@ -33,20 +34,20 @@ pub struct Made {
 type Earlier = Option<(PathBuf, Manifest)>;
 
 impl Home {
-    /// Makes a backup in a directory of its own below `to`, of the whole log as it stands, or through a position whose state is known. Nothing of
+    /// Makes a backup in a directory of its own below `to`, of the whole log as it stands, or through a position whose states are known. Nothing of
     /// it can be seen before it is whole. The vault is only read; a server may run on it.
-    pub async fn back_up(&self, to: &Path, known: Option<StateHash>, progress: Progress<'_>) -> Result<Made, HomeError> {
+    pub async fn back_up(&self, to: &Path, known: Option<States>, progress: Progress<'_>) -> Result<Made, HomeError> {
         let source = self.read()?;
         let to = self.parent(to)?;
         sweep(&to, ".");
-        let state = match known {
-            Some(state) => state,
-            None => self.state_of(&source, progress).await?,
+        let states = match known {
+            Some(states) => states,
+            None => self.states_of(&source, progress).await?,
         };
         let made_at = self.clock.now();
-        let target = to.join(format!("{}-{:012}", made_at.to_string().replace(':', "-"), state.position.0));
+        let target = to.join(format!("{}-{:012}", made_at.to_string().replace(':', "-"), states.position().0));
         let partial = Partial::begin(&target, &*self.random)?;
-        let (manifest, linked) = self.fill_backup(partial.path(), &to, &source, state, made_at).await?;
+        let (manifest, linked) = self.fill_backup(partial.path(), &to, &source, &states, made_at).await?;
         // The lock told that somebody was at work here; a backup has none.
         let lock = partial.path().join("lock");
         fs::remove_file(&lock).map_err(|error| io(&lock, error))?;
@@ -64,8 +65,8 @@ impl Home {
         if to.starts_with(&data) { Err(problem(&to, "it lies in the data directory: what destroys that would destroy its backups")) } else { Ok(to) }
     }
 
-    /// The state at the log's end, folded on from the snapshot where there is one.
-    async fn state_of(&self, source: &Reading, progress: Progress<'_>) -> Result<StateHash, HomeError> {
+    /// The states at the log's end, folded on from the snapshot where there is one.
+    async fn states_of(&self, source: &Reading, progress: Progress<'_>) -> Result<States, HomeError> {
         let end = *source.log.head().borrow();
         let key = source.keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
         // Whatever is wrong with it: then all is folded.
@@ -74,10 +75,12 @@ impl Home {
         opener.forget(from.index.dead_facts());
         let (mut views, mut tree) = (from.views, from.index.tree().clone());
         catch_up(&mut views, &mut tree, &*source.log, &opener, end, &|at| progress(Step::Folding, at, end)).await?;
-        state_hash(&views, &*source.keyring)
+        let key = source.keyring.purpose(TenantId::SYSTEM, Purpose::State)?.key;
+        Ok(views.states(&key).map_err(VaultError::from)?)
     }
 
-    async fn fill_backup(&self, into: &Path, parent: &Path, source: &Reading, state: StateHash, made_at: Moment) -> Result<(Manifest, usize), HomeError> {
+    async fn fill_backup(&self, into: &Path, parent: &Path, source: &Reading, states: &States, made_at: Moment) -> Result<(Manifest, usize), HomeError> {
+        let state = states.hash();
         let (segments, vault, until) = (into.join(FOLDER), source.keyring.vault(), state.position);
         DirBuilder::new().mode(0o700).create(&segments).map_err(|error| io(&segments, error))?;
         let last = source.log.fetch(&[until]).await?;
@@ -96,6 +99,8 @@ impl Home {
         if end.position != until || end.epoch != epoch {
             return Err(problem(&self.folder, format!("no backup was made: its segments end at position {}, and the log at {until}", end.position)));
         }
+        let file = into.join(STATES);
+        fs::write(&file, states.to_bytes()).and_then(|()| File::open(&file)?.sync_all()).map_err(|error| io(&file, error))?;
         let hex = |bytes: &[u8]| base16ct::lower::encode_string(bytes);
         let manifest = Manifest {
             format: Manifest::format(),
@@ -108,7 +113,8 @@ impl Home {
             state_hash: hex(&state.hash),
             made_at,
             checkpoint: last_checkpoint(&segments)?,
-            files: names(into)?.iter().map(|name| measure(into, name)).collect::<Result<_, _>>()?,
+            files: names(into, "")?.iter().map(|name| measure(into, name)).collect::<Result<_, _>>()?,
+            shredded: None,
         };
         manifest.write(into)?;
         Ok((manifest, linked))

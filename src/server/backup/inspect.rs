@@ -5,15 +5,20 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::forget::states;
 use super::manifest::{KEYRING, MANIFEST, Manifest};
-use super::problem;
+use super::{problem, shreds};
+use crate::credentials::AnyEvent;
+use crate::credentials::vault::Event;
 use crate::kernel::{Epoch, Position, TenantId};
 use crate::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::segment::FOLDER;
 use crate::log::{EventLog, SegmentLog};
+use crate::seal::Record;
 use crate::seal::checkpoint;
 use crate::seal::merkle::Frontier;
 use crate::server::home::{Home, HomeError, Reading, io};
+use crate::views::{Opened, Opener, States};
 
 /// The end of a log that was read whole.
 pub(super) struct End {
@@ -26,28 +31,46 @@ pub(super) struct End {
 pub struct Sound {
     pub manifest: Manifest,
     pub source: Reading,
+    /// The events after its end that it was told of: they destroyed keys. Each has opened.
+    pub shreds: Vec<Record>,
+    /// Every state at its end.
+    pub states: States,
 }
+
+/// How often a backup is read anew, because a shred was brought into it while it was read.
+const TRIES: u32 = 5;
 
 impl Home {
     /// Reads a backup whole, and compares it with its manifest and that with what the vault signed. The keyring is copied into `scratch` first and
     /// opened there: a backup may lie where nothing can be written, and it is never changed.
     pub(in crate::server) fn sound(&self, scratch: &Path) -> Result<Sound, HomeError> {
+        for left in (0..TRIES).rev() {
+            let manifest = Manifest::read(&self.folder)?;
+            match self.sound_as(&manifest, scratch) {
+                Err(_) if left > 0 && Manifest::read(&self.folder).is_ok_and(|now| now != manifest) => {}
+                done => return done,
+            }
+        }
+        Err(problem(&self.folder, "it changes all the time"))
+    }
+
+    fn sound_as(&self, manifest: &Manifest, scratch: &Path) -> Result<Sound, HomeError> {
         let folder = &self.folder;
-        let manifest = Manifest::read(folder)?;
         manifest.compare(folder)?;
+        let keys = folder.join(manifest.keys_folder());
         for name in KEYRING {
-            let (from, into) = (folder.join(name), scratch.join(name));
+            let (from, into) = (keys.join(name), scratch.join(name));
             fs::copy(&from, &into).and_then(|_| fs::File::open(&into)?.sync_all()).map_err(|error| io(&into, error))?;
         }
-        let keyring_of = |error: KeyringError| problem(&folder.join(KEYRING[0]), error);
+        let keyring_of = |error: KeyringError| problem(&keys.join(KEYRING[0]), error);
         let vault = SqliteKeyring::vault_at(scratch).map_err(keyring_of)?;
         if vault != manifest.vault {
-            return Err(problem(&folder.join(KEYRING[0]), format!("it is of vault {vault}, and the manifest of {}", manifest.vault)));
+            return Err(problem(&keys.join(KEYRING[0]), format!("it is of vault {vault}, and the manifest of {}", manifest.vault)));
         }
         let root = self.key_file(vault)?;
         root.apart_from(folder)?;
         let (keyring, _) = SqliteKeyring::open(scratch, &root as &dyn RootKeyProvider, Mode::Read, 1, Arc::clone(&self.random))?;
-        signed(&manifest, &keyring).map_err(|cause| problem(&folder.join(MANIFEST), cause))?;
+        signed(manifest, &keyring).map_err(|cause| problem(&folder.join(MANIFEST), cause))?;
         let log = SegmentLog::open(&folder.join(FOLDER)).map_err(|error| problem(folder, error))?;
         let end = walk(&log, &keyring).map_err(|cause| problem(folder, cause))?;
         let root = base16ct::lower::encode_string(&end.tree.root());
@@ -56,8 +79,27 @@ impl Home {
             let found = format!("its segments end at position {} with {} records under the root {root}", end.position, end.tree.size());
             return Err(problem(&folder.join(MANIFEST), format!("{found}, and the manifest says {}, {} and {}", stated.0, stated.1, stated.2)));
         }
-        Ok(Sound { manifest, source: Reading { log: Arc::new(log), keyring: Arc::new(keyring) } })
+        let source = Reading { log: Arc::new(log), keyring: Arc::new(keyring) };
+        let shreds = told(manifest, &keys, &source)?;
+        Ok(Sound { manifest: manifest.clone(), source, shreds, states: states(folder, manifest)? })
     }
+}
+
+/// The events that a backup was told of: each must be of this vault, and one that destroys keys.
+fn told(manifest: &Manifest, keys: &Path, source: &Reading) -> Result<Vec<Record>, HomeError> {
+    if manifest.shredded.is_none() {
+        return Ok(Vec::new());
+    }
+    let path = keys.join(shreds::SHREDS);
+    let (records, opener) = (shreds::read(&path)?, Opener::new(source.keyring.clone()));
+    for record in &records {
+        let names = |event: Opened| matches!(event.stored.event, AnyEvent::Vault(Event::Shredded { .. } | Event::Restored { .. }));
+        if !opener.open(record).is_ok_and(names) {
+            let position = record.header().position;
+            return Err(problem(&path, format!("it is forged or damaged: no event of this vault destroyed the keys that it names at position {position}")));
+        }
+    }
+    Ok(records)
 }
 
 /// Whether the vault signed what a manifest says of the log.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::problem;
+use super::shreds::SHREDS;
 use crate::kernel::{Epoch, Moment, Position, VaultId};
 use crate::log::segment::FOLDER;
 use crate::server::HomeError;
 use crate::server::home::io;
-use crate::views::StateHash;
 
 /// The file's name.
 pub const MANIFEST: &str = "manifest.json";
@@ -22,6 +22,10 @@ const FORMAT: &str = "keyledger backup 1";
 const MAX_MANIFEST: u64 = 32 * 1024 * 1024;
 /// The keyring's files.
 pub(super) const KEYRING: [&str; 2] = ["keyring.db", "keyring-copy.db"];
+/// Every state at the end, by its HMAC.
+pub(super) const STATES: &str = "states";
+/// What a directory's name begins with that holds the keyring of a backup that has learnt of shreds; a number follows.
+pub(super) const WITHOUT: &str = "shredded-";
 
 /// One file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +65,25 @@ pub struct Manifest {
     pub checkpoint: String,
     /// Every file beside this one, by name.
     pub files: Vec<Held>,
+    /// What was shredded after its end, and died here too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shredded: Option<Shredded>,
+}
+
+/// How a backup has learnt of what was shredded since it was made: its keyring lies in a directory of its own then, without those keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shredded {
+    /// How often that happened: names the directory.
+    pub number: u64,
+    /// The position of the vault's log through which it has learnt of all shreds.
+    pub through: Position,
+    /// The epoch of that position: the vault may have been restored since the backup was made.
+    pub epoch: Epoch,
+    /// How many keys died after its end.
+    pub keys: u64,
+    /// How many streams the state hash skips that it did not skip when the backup was made.
+    pub streams: u64,
 }
 
 impl Manifest {
@@ -99,24 +122,20 @@ impl Manifest {
         write().map_err(|error| io(&path, error))
     }
 
+    /// Where its keyring lies, within its directory.
+    pub(in crate::server) fn keys_folder(&self) -> String {
+        self.shredded.as_ref().map_or_else(String::new, |shredded| format!("{WITHOUT}{}/", shredded.number))
+    }
+
     /// How many bytes all its files have.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()
     }
 
-    /// Compares the state at its end with what it says; one of an earlier position says nothing of it, nor one that another version folded.
-    pub(in crate::server) fn agrees(&self, state: &StateHash, folder: &Path) -> Result<(), HomeError> {
-        let comparable = state.position == self.position && state.fold_version == self.fold_version;
-        if comparable && base16ct::lower::encode_string(&state.hash) != self.state_hash {
-            return Err(problem(&folder.join(MANIFEST), "the state that its log folds to is not the one that it says"));
-        }
-        Ok(())
-    }
-
     /// Compares the files of a directory with this list, byte by byte: none may be missing, foreign or different.
     pub(super) fn compare(&self, folder: &Path) -> Result<(), HomeError> {
-        let found = names(folder)?;
+        let found = names(folder, &self.keys_folder())?;
         if let Some(missing) = self.files.iter().find(|file| !found.contains(&file.name)) {
             return Err(problem(&folder.join(&missing.name), "it is in the manifest, and it is missing"));
         }
@@ -140,10 +159,12 @@ impl Manifest {
     }
 }
 
-/// What a backup's directory holds beside its manifest: the keyring's files and all that lies with the segments.
-pub(super) fn names(folder: &Path) -> Result<Vec<String>, HomeError> {
+/// What a backup's directory holds beside its manifest: the keyring's files and what lies with them, and all that lies with the segments. A keyring
+/// that another one has replaced counts for nothing; it is removed at the next opportunity.
+pub(super) fn names(folder: &Path, keys: &str) -> Result<Vec<String>, HomeError> {
     let segments = folder.join(FOLDER);
-    let mut names: Vec<String> = KEYRING.iter().filter(|name| folder.join(name).exists()).map(ToString::to_string).collect();
+    let mut names: Vec<String> = KEYRING.iter().chain(&[STATES, SHREDS]).map(|name| format!("{keys}{name}")).collect();
+    names.retain(|name| folder.join(name).exists());
     let listed = || fs::read_dir(&segments)?.map(|entry| Ok(format!("{FOLDER}/{}", entry?.file_name().to_string_lossy()))).collect::<io::Result<Vec<_>>>();
     match listed() {
         Ok(found) => names.extend(found),

@@ -5,20 +5,26 @@
 //! segments/*.seg            the log, from its first record on, in closed files
 //! keyring.db                copied after the log, so that it holds every key that the log needs
 //! keyring-copy.db
+//! states                    every state at its end, by its HMAC
+//! shredded-N/               in place of the three, when something was shredded since: the same without it, and the events that say so (`forget.rs`)
 //! ```
 //! A backup is made out of sight and moved to its place by one rename. It needs nothing but the root key file, which is never in it.
 
 mod create;
+mod forget;
 mod inspect;
+mod keep;
 mod manifest;
 mod schedule;
+mod shreds;
 mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use create::Made;
-pub use manifest::{Held, MANIFEST, Manifest};
+pub use forget::{Fate, Stage, Told};
+pub use manifest::{Held, MANIFEST, Manifest, Shredded};
 pub use schedule::Backups;
 pub use verify::Proof;
 
@@ -26,8 +32,7 @@ use super::HomeError;
 use super::home::io;
 use crate::log::SegmentLog;
 use crate::log::segment::FOLDER;
-
-pub(super) use inspect::Sound;
+use crate::seal::Record;
 
 /// Whether a directory is a backup, or was meant to be one.
 pub(super) fn is_one(folder: &Path) -> bool {
@@ -42,20 +47,36 @@ fn problem(path: &Path, problem: impl ToString) -> HomeError {
 /// A backup's directory, and its manifest or what is wrong with that.
 pub type Found = (PathBuf, Result<Manifest, HomeError>);
 
-/// The logs of later backups of the same history that lie beside one: what was shredded since stays shredded, whichever of them is restored.
-pub(super) fn later(folder: &Path, manifest: &Manifest) -> Result<Vec<SegmentLog>, HomeError> {
+/// What backups that lie beside one tell of what was shredded since: the logs of later ones, and events that others were told of.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub logs: Vec<SegmentLog>,
+    pub shreds: Vec<Record>,
+}
+
+/// What the backups of the same history beside one tell: what was shredded since stays shredded, whichever of them is restored.
+pub(super) fn beside(folder: &Path, manifest: &Manifest) -> Result<Beside, HomeError> {
     let folder = fs::canonicalize(folder).map_err(|error| io(folder, error))?;
-    let Some(parent) = folder.parent() else { return Ok(Vec::new()) };
-    let is_later = |other: &Manifest| other.vault == manifest.vault && other.epoch == manifest.epoch && other.position > manifest.position;
-    let mut logs = Vec::new();
-    for (path, _) in list(parent)?.into_iter().filter(|(_, other)| other.as_ref().is_ok_and(is_later)) {
+    let Some(parent) = folder.parent() else { return Ok(Beside::default()) };
+    let of_it = |other: &Manifest| other.vault == manifest.vault && other.epoch == manifest.epoch;
+    let mut beside = Beside::default();
+    for (path, other) in list(parent)? {
+        let Some(other) = other.ok().filter(of_it).filter(|_| path != folder) else { continue };
+        let mut hear = || {
+            if other.position > manifest.position {
+                beside.logs.push(SegmentLog::open(&path.join(FOLDER))?);
+            }
+            if other.shredded.is_some() {
+                beside.shreds.extend(shreds::read(&path.join(other.keys_folder()).join(shreds::SHREDS))?);
+            }
+            Ok::<(), HomeError>(())
+        };
         // One that is damaged tells nothing; another one may.
-        match SegmentLog::open(&path.join(FOLDER)) {
-            Ok(log) => logs.push(log),
-            Err(error) => tracing::warn!(%error, backup = %path.display(), "a later backup could not be asked for what was shredded since"),
+        if let Err(error) = hear() {
+            tracing::warn!(%error, backup = %path.display(), "a backup beside could not be asked for what was shredded since");
         }
     }
-    Ok(logs)
+    Ok(beside)
 }
 
 /// The backups below a directory, the newest first, each with its manifest or with what is wrong with that. Directories without one are none.

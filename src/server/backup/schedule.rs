@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::keep::Forgetting;
 use super::{Manifest, list};
 use crate::kernel::{Epoch, Moment, VaultId};
 use crate::server::home::{Home, HomeError, io};
@@ -28,6 +29,7 @@ pub struct Backups {
     every_seconds: i64,
     keep: usize,
     due: Moment,
+    forgetting: Arc<Forgetting>,
 }
 
 impl Backups {
@@ -38,11 +40,23 @@ impl Backups {
         let newest = if to.exists() { newest(&to, id)? } else { None };
         let due = newest.map_or_else(|| vault.now(), |made_at| made_at.plus_seconds(every_seconds));
         vault.expect_backups(every_seconds, newest);
-        Ok(Self { home, vault, to, every_seconds, keep: keep.max(1), due })
+        let forgetting = Arc::new(Forgetting::new(Arc::clone(&vault), to.clone()));
+        Ok(Self { home, vault, to, every_seconds, keep: keep.max(1), due, forgetting })
     }
 
-    /// Runs until `stop` becomes true; a backup under way is given up then, and leaves nothing.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Runs until `stop` becomes true; a backup under way is given up then, and leaves nothing. What is shredded meanwhile goes from the backups
+    /// that are there, whether one is being made or not.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let forgetting = Arc::clone(&self.forgetting);
+        tokio::join!(self.make_them(stop.clone()), forgetting.run(stop));
+    }
+
+    /// Brings what was shredded into the backups that are there.
+    pub async fn forget(&self) {
+        self.forgetting.pass().await;
+    }
+
+    async fn make_them(mut self, mut stop: watch::Receiver<bool>) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -79,9 +93,11 @@ impl Backups {
 
     async fn make(&self) -> Result<Moment, HomeError> {
         let position = self.vault.views().position();
-        let state = self.vault.state_at(position).await?.map_err(|_| HomeError::NotTheSame("another read of the past was under way"))?;
+        let states = self.vault.states_at(position).await?.map_err(|_| HomeError::NotTheSame("another read of the past was under way"))?;
         let (home, to) = (Arc::clone(&self.home), self.to.clone());
-        let made = apart(async move { home.back_up(&to, Some(state.state), &|_, _, _| ()).await }).await?;
+        let made = apart(async move { home.back_up(&to, Some(states), &|_, _, _| ()).await }).await?;
+        // What was shredded while it was made.
+        self.forget().await;
         tracing::info!(backup = %made.folder.display(), position = made.manifest.position.0, bytes = made.manifest.bytes(), linked = made.linked, "a backup was made");
         let backup = self.home.of(made.folder.clone());
         let proof = apart(async move { backup.verify_backup(None, &|_, _, _| ()).await }).await?;
@@ -95,7 +111,7 @@ impl Backups {
 }
 
 /// Runs what reads and writes files for long on a thread of its own, so that no request waits for it.
-async fn apart<T: Send + 'static>(work: impl Future<Output = Result<T, HomeError>> + Send + 'static) -> Result<T, HomeError> {
+pub(super) async fn apart<T: Send + 'static>(work: impl Future<Output = Result<T, HomeError>> + Send + 'static) -> Result<T, HomeError> {
     let runtime = tokio::runtime::Handle::current();
     let done = tokio::task::spawn_blocking(move || runtime.block_on(work)).await;
     done.map_err(|error| VaultError::Stopped(error.to_string()))?

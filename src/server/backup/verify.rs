@@ -27,6 +27,7 @@ impl Proof {
             root: base16ct::lower::encode_string(&self.restored.merkle_root),
             state: base16ct::lower::encode_string(&self.restored.state.hash),
             files: self.manifest.files.len() as u64,
+            skipped: self.restored.skipped.unwrap_or(0),
         }
     }
 }
