@@ -100,6 +100,15 @@ async fn a_backup_from_before_a_shred_forgets_what_was_shredded() {
     let recorded = manifest(&backup).state_hash;
     scene.shred().await;
     assert!(!scene.holding(&backups).is_empty(), "so far it lies there as it was made");
+    // So does what a killed rehearsal left; and somebody made the backup read-only.
+    let left = backups.join(".x-rehearsal.0123456789abcdef.partial");
+    fs::create_dir(&left).unwrap();
+    for (from, into) in [("keyring.db", "keyring.db"), ("manifest.json", "lock")] {
+        fs::copy(backup.join(from), left.join(into)).unwrap();
+    }
+    for name in ["keyring.db", "keyring-copy.db"] {
+        fs::set_permissions(backup.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    }
     assert!(scene.holding(&scene.bench.path("data")).is_empty());
     assert!(matches!(scene.tell(&backups).await[..], [Fate::Forgot(keys)] if keys >= 7));
     assert_eq!(scene.holding(scene.bench.folder.path()), Vec::<String>::new(), "in no file of the data and of the backups");

@@ -6,8 +6,8 @@
 //! names, counts for nothing, and is removed by the next run.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::keyring::{Keyring, SqliteKeyring, erase};
 use crate::log::{EventLog, LogError};
 use crate::seal::Record;
 use crate::server::home::{Home, HomeError, io};
+use crate::server::partial::sweep;
 use crate::views::{Opener, States};
 
 /// What became of a backup.
@@ -90,7 +91,13 @@ impl Home {
 impl Teller {
     /// One pass over the backups below a directory.
     pub async fn tell(&self, below: &Path, scope: Scope, known: &mut Known, told: Told<'_>) -> Result<Vec<(PathBuf, Fate)>, HomeError> {
-        let found = if is_one(below) { vec![(below.to_owned(), Manifest::read(below))] } else { list(below)? };
+        let found = if is_one(below) {
+            vec![(below.to_owned(), Manifest::read(below))]
+        } else {
+            // What a killed backup or rehearsal left holds keys, too.
+            sweep(below, ".");
+            list(below)?
+        };
         let head = *self.log.head().borrow();
         let epoch = self.epoch_at(head).await?.ok_or(HomeError::PastTheEnd(head))?;
         let (vault, opener) = (self.keyring.vault(), Opener::new(Arc::clone(&self.keyring)));
@@ -238,7 +245,8 @@ fn copy_keyring(folder: &Path, manifest: &Manifest, into: &Path) -> Result<(), H
     };
     for name in KEYRING {
         let from = folder.join(&keys).join(if whole.contains(&name) { name } else { first });
-        fs::copy(&from, into.join(name)).map_err(|error| io(&from, error))?;
+        let copy = into.join(name);
+        fs::copy(&from, &copy).and_then(|_| writable(&copy)).map_err(|error| io(&from, error))?;
     }
     Ok(())
 }
@@ -269,11 +277,17 @@ fn clean(folder: &Path, manifest: &Manifest) -> Result<(), HomeError> {
     clean().map_err(|error| io(folder, error))
 }
 
+/// A backup may have been made read-only, or copied so.
+fn writable(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
 /// Overwrites a file and removes it. One that has other names as well is not overwritten: another backup may rest on it.
 fn remove(path: &Path) -> std::io::Result<()> {
     if fs::symlink_metadata(path)?.nlink() > 1 {
         tracing::warn!(file = %path.display(), "this file was removed and has other names elsewhere, which hold the keys on");
         return fs::remove_file(path);
     }
+    writable(path)?;
     erase(path)
 }

@@ -1,12 +1,13 @@
 //! Backups that make themselves: one at each interval, verified by a rehearsal, and old ones removed.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -134,7 +135,8 @@ fn prune(folder: &Path, vault: VaultId, epoch: Epoch, keep: usize, verified: &Pa
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let hidden = path.with_file_name(format!(".{name}.{:016x}.partial", 0));
         let remove = || {
-            fs::write(path.join("lock"), "")?;
+            let lock = File::create(path.join("lock"))?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             fs::rename(path, &hidden)?;
             fs::remove_dir_all(&hidden)
         };
