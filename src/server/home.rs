@@ -107,6 +107,19 @@ pub struct Begun {
     pub owner_token: Secret,
 }
 
+/// Keeps every other server out for as long as it lives. It is let go by itself, and not only when the file is closed: a process that is being
+/// started just now holds all that is open for a moment.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the data directory stays locked until this process ends");
+        }
+    }
+}
+
 /// A vault that is only read: nothing is locked, so a server may run beside.
 pub struct Reading {
     /// Its log.
@@ -178,13 +191,13 @@ impl Home {
     }
 
     /// Starts the vault and keeps every other server out for as long as the returned lock lives. Repairs are logged, and those of the log are events.
-    pub async fn start(&self) -> Result<(Vault, File), HomeError> {
+    pub async fn start(&self) -> Result<(Vault, Lock), HomeError> {
         self.start_after(Depth::Tail).await
     }
 
     /// As [`Home::start`], with so much of the log compared first. What is folded is compared in any case: by its hash tree, which must be that of
     /// the segments. Where it is another, or cannot be folded, all of both copies is compared, and mended.
-    pub async fn start_after(&self, depth: Depth) -> Result<(Vault, File), HomeError> {
+    pub async fn start_after(&self, depth: Depth) -> Result<(Vault, Lock), HomeError> {
         let (lock, mut repairs) = (self.lock()?, Vec::new());
         let vault = match self.started(depth, &mut repairs).await {
             Err(error @ (HomeError::Vault(_) | HomeError::Log(_) | HomeError::NotTheSame(_))) if depth == Depth::Tail => {
@@ -284,7 +297,7 @@ impl Home {
         self.root_key_file.clone().map_or_else(|| KeyFile::default_for(vault), |path| Ok(KeyFile::at(path)))
     }
 
-    pub(super) fn lock(&self) -> Result<File, HomeError> {
+    pub(super) fn lock(&self) -> Result<Lock, HomeError> {
         if !self.exists() {
             return Err(HomeError::Absent(self.folder.clone()));
         }
@@ -306,7 +319,7 @@ impl Home {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(|error| io(&path, error))?;
-        Ok(file)
+        Ok(Lock(file))
     }
 }
 

@@ -13,7 +13,7 @@ mod stalled;
 mod tls;
 
 pub use copies::{CHECKPOINT, Examined, Finding};
-pub use home::{Begun, Home, HomeError, Reading};
+pub use home::{Begun, Home, HomeError, Lock, Reading};
 pub use http::{Listening, router, serve};
 pub use loss::Accepted;
 pub use restore::{Progress, Restored, Step, Until};

@@ -33,7 +33,7 @@ pub struct Running {
     base: String,
     stop: tokio::sync::watch::Sender<bool>,
     served: tokio::task::JoinHandle<()>,
-    lock: std::fs::File,
+    lock: keyledger::server::Lock,
 }
 
 pub struct Life {

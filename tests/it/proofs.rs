@@ -14,7 +14,7 @@ use crate::restore::{Old, import};
 use crate::served_bench::ServedBench;
 
 /// A vault that was restored to an earlier moment and went on; the old one's last checkpoint; and where the history was cut.
-pub async fn restored() -> (Old, Vault, std::fs::File, String, Position) {
+pub async fn restored() -> (Old, Vault, keyledger::server::Lock, String, Position) {
     let old = Old::new().await;
     let (vault, lock) = old.home("old", 2).start().await.unwrap();
     let owner = vault.authenticate(&old.token).unwrap();

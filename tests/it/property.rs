@@ -43,7 +43,7 @@ macro_rules! ensure {
 /// A server that is running.
 struct Running {
     vault: Arc<Vault>,
-    lock: std::fs::File,
+    lock: keyledger::server::Lock,
     stop: tokio::sync::watch::Sender<bool>,
     served: tokio::task::JoinHandle<()>,
     base: String,

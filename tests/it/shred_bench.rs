@@ -22,7 +22,7 @@ pub struct ShredBench {
     pub folder: tempfile::TempDir,
     pub clock: Arc<FixedClock>,
     pub token: String,
-    running: Option<(Arc<Vault>, std::fs::File)>,
+    running: Option<(Arc<Vault>, keyledger::server::Lock)>,
     seeds: u64,
 }
 

@@ -1,6 +1,5 @@
 //! A vault in a data directory, as a server holds it: with both copies of its log, a root key file, and restores into other directories.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ pub struct HomeBench {
     pub tenant: TenantId,
     /// Where the vault's own beginning ends.
     pub begun: Position,
-    running: Option<(Arc<Vault>, File)>,
+    running: Option<(Arc<Vault>, keyledger::server::Lock)>,
     token: String,
     /// Which directory is served.
     data: u64,
