@@ -85,7 +85,7 @@ pub fn read(path: &Path, hash: bool) -> (Duration, u64) {
 }
 
 /// The bare AEAD, bound to the bytes as they lie in the record; the commitment is not compared.
-fn open(vault: VaultId, record: &Record, key: &Key) -> Vec<u8> {
+pub fn open(vault: VaultId, record: &Record, key: &Key) -> Vec<u8> {
     let (bytes, sealed) = (record.bytes(), record.facts());
     let bound = &bytes[SEAT..sealed.as_ptr().addr() - bytes.as_ptr().addr() - 4];
     let aad = [b"keyledger/v1/box", &vault.0[..], &[5], b"facts", &record.header().facts_key.to_bytes(), bound].concat();

@@ -1,8 +1,8 @@
 //! What keyledger costs beside the least code that could do the same work: durable appends, the second copy of the log, whole imports, key
-//! verifications, token exchanges, calls that are passed through, messages of webhooks, replay, disk, memory, what waits for its renewal; and
-//! whether time tells known ids from unknown ones.
+//! verifications, token exchanges, calls that are passed through, messages of webhooks, replay, disk, memory, what waits for its renewal, looks at a
+//! long past; and whether time tells known ids from unknown ones.
 //!
-//! `cargo bench` takes about two minutes, `cargo bench -- --quick` a tenth of it; with names of parts behind it, only those. Ours and the bare loop
+//! `cargo bench` takes about seven minutes, `cargo bench -- --quick` a tenth of it; with names of parts behind it, only those. Ours and the bare loop
 //! take turns within one run, so that both meet the same machine; each figure is the median of the rounds.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that panics has failed")]
@@ -13,15 +13,19 @@ mod copies;
 mod deliveries;
 mod disk;
 mod exchanges;
+mod history;
 mod http;
 mod memory;
 mod place;
 mod proxy;
+mod reader;
 mod replay;
 mod scheduler;
 mod served;
 mod service;
 mod table;
+mod time;
+mod time_memory;
 mod timing;
 mod vault;
 mod witness;
@@ -46,6 +50,8 @@ pub struct Sizes {
     waiting: u32,
     /// Messages of a webhook in one round.
     messages: u64,
+    /// Credentials of the history that is looked back upon; each leaves ten events.
+    credentials: u32,
     quick: bool,
 }
 
@@ -57,15 +63,28 @@ const FULL: Sizes = Sizes {
     tries: 100_000,
     waiting: 1_000_000,
     messages: 500,
+    credentials: 100_000,
     quick: false,
 };
-const QUICK: Sizes =
-    Sizes { rounds: 5, round: Duration::from_millis(50), consumers: 1_000, connections: 10_000, tries: 10_000, waiting: 100_000, messages: 50, quick: true };
+const QUICK: Sizes = Sizes {
+    rounds: 5,
+    round: Duration::from_millis(50),
+    consumers: 1_000,
+    connections: 10_000,
+    tries: 10_000,
+    waiting: 100_000,
+    messages: 50,
+    credentials: 10_000,
+    quick: true,
+};
 
 /// What can be measured by itself.
-const PARTS: [&str; 10] = ["memory", "writes", "segments", "http", "proxy", "exchanges", "webhooks", "scheduler", "replay", "timing"];
+const PARTS: [&str; 11] = ["memory", "writes", "segments", "http", "proxy", "exchanges", "webhooks", "scheduler", "replay", "time", "timing"];
 
 fn main() {
+    if let Some(asked) = std::env::args().nth(1).filter(|first| first == time_memory::HERE).and_then(|_| std::env::args().nth(2)) {
+        return time_memory::measure_here(&asked);
+    }
     let (mut sizes, mut named) = (None, Vec::new());
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
@@ -130,6 +149,9 @@ fn measure(folder: &Path, sizes: &Sizes, wanted: &dyn Fn(&str) -> bool) {
     }
     if wanted("scheduler") {
         scheduler::measure(sizes);
+    }
+    if wanted("time") {
+        time::measure(&runtime, folder, sizes);
     }
     if wanted("timing") {
         timing::measure(&runtime, folder, sizes);

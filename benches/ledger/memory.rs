@@ -42,8 +42,17 @@ impl Memory {
 
 /// The resident set, in bytes.
 pub fn resident() -> Option<f64> {
+    told("VmRSS:")
+}
+
+/// The most that the resident set ever was, in bytes.
+pub fn peak() -> Option<f64> {
+    told("VmHWM:")
+}
+
+fn told(name: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse::<f64>().ok().map(|kibibytes| kibibytes * 1024.0)
 }
 
