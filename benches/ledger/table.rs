@@ -13,13 +13,12 @@ pub fn heading_plain(what: &str) {
 /// One comparison: both medians, and how much of the bare loop's pace is left.
 pub fn compare(what: &str, ours: &[f64], bare: &[f64], note: &str) {
     let (ours, bare) = (median(ours), median(bare));
-    println!("{what:<56}{:>12}{:>12}{:>7.0} %   {note}", grouped(ours), grouped(bare), 100.0 * ours / bare);
+    println!("{what:<56}{:>12}{:>12}{:>7} %   {note}", short(ours), short(bare), short(100.0 * ours / bare));
 }
 
 /// One figure that has no bare loop beside it.
 pub fn figure(what: &str, value: f64, unit: &str) {
-    let value = if value.abs() < 10.0 { fine(value) } else { grouped(value) };
-    println!("{what:<56}{value:>12} {unit}");
+    println!("{what:<56}{:>12} {unit}", short(value));
 }
 
 /// The middle one, or the mean of the middle two.
@@ -34,6 +33,11 @@ pub fn median(values: &[f64]) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "no count here comes near 2^52")]
 pub fn real(count: u64) -> f64 {
     count as f64
+}
+
+/// Small ones with what stands behind the point.
+fn short(value: f64) -> String {
+    if value.abs() < 10.0 { fine(value) } else { grouped(value) }
 }
 
 /// To three digits.
