@@ -84,8 +84,9 @@ impl Vault {
         if selection.tenant != Some(by.tenant) {
             authorize(by, Permission::VaultOperate, Resource { tenant: by.tenant, app: None })?;
         }
-        let Ok(now) = self.views_at(to).await? else { return Ok(Err(Busy)) };
+        // The earlier one first: the later one is folded on from there.
         let Ok(then) = self.views_at(from).await? else { return Ok(Err(Busy)) };
+        let Ok(now) = self.views_at(to).await? else { return Ok(Err(Busy)) };
         let moments = Moments { then, now };
         let mut found = Differences { from: moments.then.position(), to: moments.now.position(), things: Vec::new(), next: None };
         // To which application something belonged that was shredded is not known any more.

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use super::{Vault, VaultError};
 use crate::kernel::{Epoch, Moment, Position, TenantId};
 use crate::keyring::Purpose;
-use crate::views::{CatchUpError, Root, StateHash, States, Views, catch_up};
+use crate::views::{CatchUpError, Live, Root, StateHash, States, Views, catch_up};
 
 /// A fold over more events than this is deep: one of them runs at a time.
 const DEEP: u64 = 20_000;
@@ -62,7 +62,7 @@ impl Vault {
         if position >= now.position() {
             return Ok(Ok(now));
         }
-        Ok(self.past(position).await?.map(|root| root.views))
+        Ok(Box::pin(self.past(position)).await?.map(|root| root.views))
     }
 
     /// The state hash and the Merkle root at a position, rounded down to a whole group.
@@ -93,25 +93,36 @@ impl Vault {
         if position >= now.views.position() {
             return Ok(Ok(now));
         }
-        self.past(position).await
+        Box::pin(self.past(position)).await
     }
 
-    /// The views and the tree at an earlier position, folded on from the nearest root.
+    /// The views and the tree at an earlier position, folded on from the nearest root (boxed by callers: it is large). A long way leaves roots behind it, so that it is gone once.
     async fn past(&self, position: Position) -> Result<Result<Root, Busy>, VaultError> {
         let kept = self.views.turn();
         let from = self.views.root_before(position);
+        if from.views.position() == position {
+            return Ok(Ok(from));
+        }
         let Ok(turn) = self.turn(position.0 - from.views.position().0).await else { return Ok(Err(Busy)) };
-        let (mut views, mut tree) = ((*from.views).clone(), from.tree);
-        match catch_up(&mut views, &mut tree, &*self.log, &self.opener, position, &|_| ()).await {
-            Ok(()) => {}
-            Err(CatchUpError::Log(error)) => return Err(error.into()),
-            Err(CatchUpError::Fold(error)) => return Err(error.into()),
+        let is_deep = matches!(turn, Turn::Deep(_));
+        let (mut views, mut tree, mut next) = ((*from.views).clone(), from.tree, from.views.position());
+        loop {
+            next = if is_deep { Live::next_root(next).min(position) } else { position };
+            match catch_up(&mut views, &mut tree, &*self.log, &self.opener, next, &|_| ()).await {
+                Ok(()) => {}
+                Err(CatchUpError::Log(error)) => return Err(error.into()),
+                Err(CatchUpError::Fold(error)) => return Err(error.into()),
+            }
+            let root = Root { views: Arc::new(views.clone()), tree: tree.clone() };
+            if is_deep {
+                self.views.keep(root.clone(), kept);
+            } else {
+                self.views.note(root.clone(), kept);
+            }
+            if next == position {
+                return Ok(Ok(root));
+            }
         }
-        let root = Root { views: Arc::new(views), tree };
-        if matches!(turn, Turn::Deep(_)) {
-            self.views.keep(root.clone(), kept);
-        }
-        Ok(Ok(root))
     }
 
     /// A turn at looking through so many events of the past.

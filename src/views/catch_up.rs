@@ -33,8 +33,10 @@ pub async fn catch_up(
 ) -> Result<(), CatchUpError> {
     let mut learned = false;
     loop {
-        // A group is at most this large, so that each read holds the end of at least one, unless the log ends first.
-        let records = log.read(views.position(), MAX_BLOCK_RECORDS).await?;
+        // A group is at most this large, so that each read holds the end of at least one, unless the log ends first. Nothing after `until` is read.
+        let left = until.0.saturating_sub(views.position().0);
+        let limit = usize::try_from(left).map_or(MAX_BLOCK_RECORDS, |left| left.min(MAX_BLOCK_RECORDS));
+        let records = if limit == 0 { Vec::new() } else { log.read(views.position(), limit).await? };
         let ends = |record: &Record| record.header().group.ends() && record.header().position <= until;
         let whole = records.iter().rposition(ends).map_or(0, |last| last + 1);
         for record in records.iter().take(whole) {

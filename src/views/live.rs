@@ -67,6 +67,20 @@ impl Live {
         }
     }
 
+    /// Keeps for a moment what a short read of the past has folded since a turn.
+    pub fn note(&self, root: Root, turn: u64) {
+        let mut roots = lock(&self.roots);
+        if self.turn() == turn {
+            roots.note(root);
+        }
+    }
+
+    /// Where a long read of the past from a position on leaves a root next.
+    #[must_use]
+    pub fn next_root(position: Position) -> Position {
+        Roots::next_after(position)
+    }
+
     /// How often kept roots were dropped: one that was folded before is not kept after.
     #[must_use]
     pub fn turn(&self) -> u64 {

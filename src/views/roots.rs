@@ -1,5 +1,6 @@
 //! Earlier views that are kept, so that a read of the past folds a little and not the whole log.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Views;
@@ -10,6 +11,8 @@ use crate::seal::merkle::Frontier;
 const EVERY: u64 = 10_000;
 /// The most roots; they share all that did not change between them.
 const MOST: usize = 64;
+/// So many of the latest short reads are kept beside them: whoever reads a page of the past reads the next one soon.
+const RECENT: usize = 4;
 
 /// The views at a position, and the hash tree over the records that made them.
 #[derive(Clone, Debug, Default)]
@@ -20,39 +23,61 @@ pub struct Root {
     pub tree: Frontier,
 }
 
-/// The kept ones, oldest first.
+/// The kept ones.
 #[derive(Default)]
-pub(super) struct Roots(Vec<Root>);
+pub(super) struct Roots {
+    /// Oldest first.
+    kept: Vec<Root>,
+    /// What was read last, in no order.
+    recent: VecDeque<Root>,
+}
 
 impl Roots {
     /// Whether the log has grown enough for another one.
     pub fn want(&self, position: Position) -> bool {
-        position.0 >= self.0.last().map_or(0, |last| last.views.position().0) + EVERY
+        position.0 >= self.kept.last().map_or(0, |last| last.views.position().0) + EVERY
+    }
+
+    /// Where a long read of the past from a position on leaves a root next.
+    pub const fn next_after(position: Position) -> Position {
+        Position(position.0.saturating_add(EVERY))
+    }
+
+    /// Keeps what a short read has come to, in the place of the oldest such.
+    pub fn note(&mut self, root: Root) {
+        let position = root.views.position();
+        if self.before(position).views.position() == position {
+            return;
+        }
+        self.recent.truncate(RECENT - 1);
+        self.recent.push_front(root);
     }
 
     /// Keeps a root; beyond the limit, the one goes that leaves the smallest hole for its age: the past grows sparser with distance.
     pub fn keep(&mut self, root: Root) {
         let position = root.views.position();
-        let place = self.0.partition_point(|kept| kept.views.position() < position);
-        if self.0.get(place).is_some_and(|kept| kept.views.position() == position) {
+        let place = self.kept.partition_point(|kept| kept.views.position() < position);
+        if self.kept.get(place).is_some_and(|kept| kept.views.position() == position) {
             return;
         }
-        self.0.insert(place, root);
-        if self.0.len() <= MOST {
+        self.kept.insert(place, root);
+        if self.kept.len() <= MOST {
             return;
         }
-        let at = |place: usize| self.0.get(place).map_or(0, |kept| kept.views.position().0);
-        let head = at(self.0.len() - 1);
+        let at = |place: usize| self.kept.get(place).map_or(0, |kept| kept.views.position().0);
+        let head = at(self.kept.len() - 1);
         let hole = |place: &usize| (at(place + 1) - if *place == 0 { 0 } else { at(place - 1) }) * 1_000_000 / (head - at(*place)).max(1);
-        if let Some(least) = (0..self.0.len() - 1).min_by_key(hole) {
-            self.0.remove(least);
+        if let Some(least) = (0..self.kept.len() - 1).min_by_key(hole) {
+            self.kept.remove(least);
         }
     }
 
     /// The latest one at or before a position; the empty views when there is none.
     pub fn before(&self, position: Position) -> Root {
-        let place = self.0.partition_point(|kept| kept.views.position() <= position);
-        place.checked_sub(1).and_then(|place| self.0.get(place)).cloned().unwrap_or_default()
+        let place = self.kept.partition_point(|kept| kept.views.position() <= position);
+        let kept = place.checked_sub(1).and_then(|place| self.kept.get(place));
+        let recent = self.recent.iter().filter(|recent| recent.views.position() <= position);
+        recent.chain(kept).max_by_key(|root| root.views.position()).cloned().unwrap_or_default()
     }
 }
 
@@ -73,8 +98,8 @@ mod tests {
             assert!(roots.want(position) && !roots.want(Position(position.0 - 1)));
             roots.keep(root(position.0));
         }
-        assert_eq!(roots.0.len(), MOST);
-        let positions: Vec<u64> = roots.0.iter().map(|kept| kept.views.position().0).collect();
+        assert_eq!(roots.kept.len(), MOST);
+        let positions: Vec<u64> = roots.kept.iter().map(|kept| kept.views.position().0).collect();
         assert!(positions.is_sorted());
         let head = 1000 * EVERY;
         assert_eq!(positions.last(), Some(&head));
@@ -84,6 +109,21 @@ mod tests {
         }
         assert_eq!(roots.before(Position(head - 1)).views.position(), Position(head - EVERY));
         roots.keep(root(head));
-        assert_eq!(roots.0.len(), MOST, "the same position is kept once");
+        assert_eq!(roots.kept.len(), MOST, "the same position is kept once");
+    }
+
+    #[test]
+    fn the_latest_short_reads_are_found_and_push_no_other_root_out() {
+        let mut roots = Roots::default();
+        roots.keep(root(EVERY));
+        for position in 1..=RECENT as u64 + 1 {
+            roots.note(root(EVERY + 10 * position));
+            roots.note(root(EVERY + 10 * position));
+            assert_eq!(roots.before(Position(EVERY + 10 * position + 9)).views.position(), Position(EVERY + 10 * position));
+        }
+        assert_eq!(roots.before(Position(EVERY + 19)).views.position(), Position(EVERY), "the oldest has gone");
+        assert_eq!(roots.before(Position(EVERY + 29)).views.position(), Position(EVERY + 20));
+        assert_eq!((roots.kept.len(), roots.recent.len()), (1, RECENT));
+        assert!(!roots.want(Position(2 * EVERY - 1)) && roots.want(Position(2 * EVERY)), "they do not count as roots");
     }
 }

@@ -92,6 +92,7 @@ mod oauth_tokens;
 mod owasp;
 mod owasp_functions;
 mod owasp_mistakes;
+mod past_reads;
 mod proofs;
 mod property;
 mod property_known;

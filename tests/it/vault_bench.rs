@@ -77,11 +77,16 @@ impl VaultBench {
 
     /// Stops without a farewell and starts again from the files and a snapshot.
     pub async fn restart_from(self, snapshot: Snapshot) -> Self {
+        self.restart_over(snapshot, |log| Arc::new(log)).await
+    }
+
+    /// The same, over what is made of the log's file.
+    pub async fn restart_over(self, snapshot: Snapshot, over: impl FnOnce(SqliteLog) -> Arc<dyn EventLog>) -> Self {
         let Self { folder, vault, clock, keyring, owner, token, runs } = self;
         drop((vault, keyring));
         let random = Arc::new(FixedRandom::new(200 + runs));
         let keyring = Arc::new(SqliteKeyring::open(folder.path(), &Root, Mode::Serve, 1, random.clone()).unwrap().0);
-        let log: Arc<dyn EventLog> = Arc::new(SqliteLog::open(&folder.path().join("log.db"), Options::default()).unwrap());
+        let log = over(SqliteLog::open(&folder.path().join("log.db"), Options::default()).unwrap());
         let vault = Vault::start(log, keyring.clone(), clock.clone(), random, snapshot).await.unwrap();
         Self { folder, vault, clock, keyring, owner, token, runs: runs + 1 }
     }
