@@ -19,8 +19,8 @@ use crate::seal::{Record, Seat};
 use crate::vault::{Author, Sealer, VaultError};
 use crate::views::{Opener, StateHash, States, Views, catch_up};
 
-/// Records that are copied with one sync: a restore is placed only when it is whole, so that fewer syncs lose nothing.
-const COPIED_AT_ONCE: usize = 32 * 1024;
+/// Records that are copied with one sync, and held in memory until then: a restore is placed only when it is whole, so that few syncs lose nothing.
+const COPIED_AT_ONCE: usize = 8 * 1024;
 /// The most keys that one event names as shredded.
 const SHREDDED_AT_ONCE: usize = 4096;
 /// The most things or tenants that one event names.
@@ -152,7 +152,7 @@ impl Home {
     pub(super) async fn restore_within(&self, partial: &Partial, until: Until, progress: Progress<'_>) -> Result<Restored, HomeError> {
         let sound = if backup::is_one(&self.folder) { Some(self.sound(partial.path())?) } else { None };
         let is_backup = sound.is_some();
-        let (source, cut, skipped) = if let Some(sound) = sound {
+        let (source, mut cut, skipped) = if let Some(sound) = sound {
             let beside = backup::beside(&self.folder, &sound.manifest)?;
             let cut = self.cut(&sound.source, until, (&sound.shreds, beside), progress).await?;
             let skipped = agrees(&sound.manifest, &sound.shreds, sound.states, &cut);
@@ -163,7 +163,7 @@ impl Home {
             let cut = self.cut(&source, until, (&[], Beside::default()), progress).await?;
             (source, cut, None)
         };
-        let at = cut.views.position();
+        let (at, recorded_at) = (cut.views.position(), cut.views.recorded_at());
         let log = SqliteLog::open(&partial.path().join(LOG), Options::default())?;
         let kept = copy(&*source.log, &log, at, progress).await?;
         if !is_backup {
@@ -184,14 +184,16 @@ impl Home {
         let epoch = Epoch { number, id: self.random.array() };
         let block = self.beginning(&cut, keyring.clone(), epoch)?;
         append(&log, at, block).await?;
-        self.check(&log, &cut, keyring.clone(), progress).await?;
+        // The new files are folded next: with both views at once, a restore would need more memory than the vault that it makes.
+        cut.views = Views::default();
+        self.check(&log, at, &cut, keyring.clone(), progress).await?;
         drop(log);
         // A history of its own: its segments speak of it from its first record on.
         copies::write_segments(partial.path(), keyring.vault(), &signer(&keyring)?)?;
         let begins_at = cut.old_head.next();
         Ok(Restored {
             position: at,
-            recorded_at: cut.views.recorded_at(),
+            recorded_at,
             merkle_root: cut.tree.root(),
             state: cut.state,
             dropped: cut.dropped,
@@ -307,8 +309,7 @@ impl Home {
     }
 
     /// Folds the new files from zero, as a server will, and compares root and state with those of the old vault.
-    async fn check(&self, log: &SqliteLog, cut: &Cut, keyring: Arc<SqliteKeyring>, progress: Progress<'_>) -> Result<(), HomeError> {
-        let at = cut.views.position();
+    async fn check(&self, log: &SqliteLog, at: Position, cut: &Cut, keyring: Arc<SqliteKeyring>, progress: Progress<'_>) -> Result<(), HomeError> {
         let opener = Opener::new(keyring.clone());
         opener.learn(log, at).await?;
         let (mut views, mut tree) = fold(log, &opener, at, &|done| progress(Step::Checking, done, at)).await?;
