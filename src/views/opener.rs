@@ -10,8 +10,8 @@ use crate::keyring::{Keyring, KeyringError};
 use crate::log::{EventLog, MAX_BLOCK_RECORDS};
 use crate::seal::{Key, OpenError, Record, envelope};
 
-/// How many facts keys are kept open.
-const OPEN_KEYS: usize = 16 * 1024;
+/// How many facts keys are kept open, some 50 bytes each: to unwrap one anew takes longer than all else that a fold does with an event.
+const OPEN_KEYS: usize = 256 * 1024;
 
 /// A fold that cannot go on, and where it stopped.
 #[derive(Debug, thiserror::Error)]
