@@ -187,10 +187,10 @@ impl Vault {
         Ok(())
     }
 
-    /// The event at a position, whoever may see it: that was asked before.
-    pub(super) async fn shown_at(&self, position: Position) -> Result<Shown, VaultError> {
-        let records = self.log.fetch(&[position]).await?;
-        Ok(self.show(records).await?.pop().ok_or(Refusal::NotFound)?)
+    /// The events at positions, whoever may see them: that was asked before.
+    pub(super) async fn shown_at(&self, positions: &[Position]) -> Result<Vec<Shown>, VaultError> {
+        let records = self.log.fetch(positions).await?;
+        if records.len() == positions.len() { self.show(records).await } else { Err(Refusal::NotFound.into()) }
     }
 
     /// Whether the principal may see a record and the filter takes it. What the header decides is not opened.

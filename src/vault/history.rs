@@ -89,6 +89,7 @@ impl Vault {
         let Ok(now) = self.views_at(to).await? else { return Ok(Err(Busy)) };
         let moments = Moments { then, now };
         let mut found = Differences { from: moments.then.position(), to: moments.now.position(), things: Vec::new(), next: None };
+        let (mut streams, mut things, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
         // To which application something belonged that was shredded is not known any more.
         let named = |state: &AnyState| {
             by.app_ids.is_empty() || !matches!(state, AnyState::Shredded(_)) && state.app().is_none_or(|app| by.app_ids.iter().any(|own| own == app))
@@ -110,13 +111,17 @@ impl Vault {
                 (_, false, true) => "restored",
                 _ => "changed",
             };
-            if found.things.len() == limit {
-                found.next = found.things.last().map(|last| last.stream);
+            if things.len() == limit {
+                found.next = streams.last().copied();
                 break;
             }
-            let last = self.shown_at(entry.last).await?;
-            found.things.push(Changed { stream, tenant: entry.tenant, kind, how, changes, last });
+            streams.push(stream);
+            lasts.push(entry.last);
+            things.push((entry.tenant, kind, how, changes));
         }
+        let lasts = self.shown_at(&lasts).await?;
+        let told = |((stream, (tenant, kind, how, changes)), last)| Changed { stream, tenant, kind, how, changes, last };
+        found.things = streams.into_iter().zip(things).zip(lasts).map(told).collect();
         Ok(Ok(found))
     }
 }
