@@ -2,7 +2,7 @@
 //! verifications, token exchanges, calls that are passed through, messages of webhooks, replay, disk, memory, what waits for its renewal, looks at a
 //! long past; and whether time tells known ids from unknown ones.
 //!
-//! `cargo bench` takes about seven minutes, `cargo bench -- --quick` a tenth of it; with names of parts behind it, only those. Ours and the bare loop
+//! `cargo bench` takes about ten minutes, `cargo bench -- --quick` a tenth of it; with names of parts behind it, only those. Ours and the bare loop
 //! take turns within one run, so that both meet the same machine; each figure is the median of the rounds.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement that panics has failed")]

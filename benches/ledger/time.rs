@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -150,7 +151,7 @@ impl Places {
 struct Served<'a> {
     history: &'a History,
     vault: Arc<Vault>,
-    asking: Asking,
+    address: SocketAddr,
     reader: Reader,
     places: Places,
     drawn: u32,
@@ -167,22 +168,23 @@ impl<'a> Served<'a> {
         figure("of the vault on its snapshot", started.elapsed().as_secs_f64() * 1e3, "ms");
         let reader = Reader::of(&Home::log_in(home.folder()), Arc::clone(vault.keyring()));
         let places = Places::of(history, &reader);
-        let asking = Asking::to(front(Arc::clone(&vault), closed).await).await;
-        Self { history, vault, asking, reader, places, drawn: 0, _lock: lock }
+        let address = front(Arc::clone(&vault), closed).await;
+        Self { history, vault, address, reader, places, drawn: 0, _lock: lock }
     }
 
-    /// How long an answer took, and what it says.
-    async fn ask(&mut self, path: &str) -> (Duration, Value) {
+    /// How long an answer took, and what it says. Each over a connection of its own: one that waits while the other one reads is closed.
+    async fn ask(&self, path: &str) -> (Duration, Value) {
         let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {}\r\n\r\n", self.history.token);
+        let mut asking = Asking::to(self.address).await;
         let started = Instant::now();
-        let answer = self.asking.ask(request.as_bytes()).await;
+        let answer = asking.ask(request.as_bytes()).await;
         let took = started.elapsed();
         let head = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
         (took, serde_json::from_slice(&answer[head + 4..]).unwrap())
     }
 
     /// All pages of a path that has parameters already: how long they took, and how many items they hold.
-    async fn ask_all(&mut self, path: &str) -> (Duration, usize) {
+    async fn ask_all(&self, path: &str) -> (Duration, usize) {
         let (mut took, mut items, mut cursor) = (Duration::ZERO, 0, String::new());
         loop {
             let (page, answer) = self.ask(&format!("{path}{cursor}")).await;
