@@ -232,7 +232,7 @@ impl Caller {
             for service in SERVICES {
                 self.import(consumer, service).await;
             }
-            let has_key = consumer / CALLERS % 2 == 0;
+            let has_key = (consumer / CALLERS).is_multiple_of(2);
             if has_key {
                 self.clock.pass();
                 keys.push(api_key(&self.vault, &self.by, &grant(format!("key of customer {consumer}"), &["connections:read"])).await.0);

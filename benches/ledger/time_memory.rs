@@ -35,10 +35,10 @@ pub fn measure(history: &History) {
     let snapshot = home(folder, history.clock.clone()).snapshot();
     let aside = snapshot.with_extension("aside");
     std::fs::rename(&snapshot, &aside).unwrap();
-    let (folded, _) = ask(folder, LIVE, &middle);
+    let (with_roots, _) = ask(folder, LIVE, &middle);
     std::fs::rename(&aside, &snapshot).unwrap();
     figure("the live vault, started on its snapshot", live, &format!("MB, {begun:.0} MB at most while it started"));
-    figure("the live vault that folded all of it, with kept roots", folded, "MB");
+    figure("the live vault that folded all of it, with kept roots", with_roots, "MB");
     for (what, words) in [(MIDDLE, "restore to the middle instant, at most"), (WHOLE, "restore to the end, at most")] {
         let (_, most) = ask(folder, what, &middle);
         figure(words, most, &format!("MB, {:.0} % of the live vault on its snapshot", 100.0 * most / live));
