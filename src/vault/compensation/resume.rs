@@ -31,7 +31,7 @@ impl Vault {
         let things: HashSet<StreamId> = before.iter().map(|header| header.stream).collect();
         let _alone = self.putting_back.lock().await;
         let spared = Self::spared(&self.views(), &acting);
-        let reason = self.shown_at(state.started).await?.meta.reason;
+        let reason = self.shown_at(&[state.started]).await?.pop().and_then(|begun| begun.meta.reason);
         let meta = Meta { rule: Some(RULE.into()), reason, ..Meta::default() };
         self.finish(&by, &meta, (stream, state.started), (&batches(&acting), things.len() as u64), &spared).await
     }
