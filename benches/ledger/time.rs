@@ -2,7 +2,6 @@
 //! on, in turns.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -155,7 +154,7 @@ struct Served<'a> {
     reader: Reader,
     places: Places,
     drawn: u32,
-    _lock: File,
+    _lock: keyledger::server::Lock,
 }
 
 impl<'a> Served<'a> {

@@ -135,28 +135,48 @@ impl Manifest {
 
     /// Compares the files of a directory with this list, byte by byte: none may be missing, foreign or different.
     pub(super) fn compare(&self, folder: &Path) -> Result<(), HomeError> {
-        let found = names(folder, &self.keys_folder())?;
-        if let Some(missing) = self.files.iter().find(|file| !found.contains(&file.name)) {
-            return Err(problem(&folder.join(&missing.name), "it is in the manifest, and it is missing"));
-        }
+        self.compare_but_one(folder)?.map_or(Ok(()), |(_, problem)| Err(problem))
+    }
+
+    /// As [`Manifest::compare`], but for one of the keyring's two files: the other one holds the same. Gives which, and what is wrong with it.
+    pub(super) fn compare_but_one(&self, folder: &Path) -> Result<Option<(&'static str, HomeError)>, HomeError> {
+        let keys = self.keys_folder();
+        let found = names(folder, &keys)?;
         if let Some(foreign) = found.iter().find(|name| self.files.iter().all(|file| file.name != **name)) {
             return Err(problem(&folder.join(foreign), "it is not in the manifest"));
         }
-        if self.files.len() != found.len() {
+        let mut spoiled = None;
+        for file in &self.files {
+            let Err(wrong) = compare_file(folder, file, found.contains(&file.name)) else { continue };
+            let name = KEYRING.into_iter().find(|name| file.name == format!("{keys}{name}"));
+            match name.filter(|_| spoiled.is_none()) {
+                Some(name) => spoiled = Some((name, wrong)),
+                None => return Err(wrong),
+            }
+        }
+        let mut listed: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        listed.sort_unstable();
+        listed.dedup();
+        if listed.len() != self.files.len() {
             return Err(problem(&folder.join(MANIFEST), "it names a file twice"));
         }
-        for file in &self.files {
-            let path = folder.join(&file.name);
-            let actual = measure(folder, &file.name)?;
-            if actual.size != file.size {
-                return Err(problem(&path, format!("it has {} bytes, and the manifest says {}", actual.size, file.size)));
-            }
-            if actual.sha256 != file.sha256 {
-                return Err(problem(&path, "it is damaged: its SHA-256 is not that of the manifest"));
-            }
-        }
-        Ok(())
+        Ok(spoiled)
     }
+}
+
+fn compare_file(folder: &Path, file: &Held, is_there: bool) -> Result<(), HomeError> {
+    let path = folder.join(&file.name);
+    if !is_there {
+        return Err(problem(&path, "it is in the manifest, and it is missing"));
+    }
+    let actual = measure(folder, &file.name)?;
+    if actual.size != file.size {
+        return Err(problem(&path, format!("it has {} bytes, and the manifest says {}", actual.size, file.size)));
+    }
+    if actual.sha256 != file.sha256 {
+        return Err(problem(&path, "it is damaged: its SHA-256 is not that of the manifest"));
+    }
+    Ok(())
 }
 
 /// What a backup's directory holds beside its manifest: the keyring's files and what lies with them, and all that lies with the segments. A keyring

@@ -36,6 +36,8 @@ impl Home {
     /// Restores the backup that lies here into a scratch directory, beside it or in a place of choice, and removes that again, whatever comes.
     pub async fn verify_backup(&self, scratch: Option<&Path>, progress: Progress<'_>) -> Result<Proof, HomeError> {
         let manifest = Manifest::read(&self.folder)?;
+        // A restore makes do with one file of the keyring: whoever keeps the backup wants to know.
+        manifest.compare(&self.folder)?;
         let folder = std::fs::canonicalize(&self.folder).map_err(|error| super::io(&self.folder, error))?;
         let name = folder.file_name().map_or_else(|| "backup".into(), |name| name.to_string_lossy().into_owned());
         let beside: PathBuf = scratch.or(folder.parent()).unwrap_or(&folder).join(format!("{name}-rehearsal"));
