@@ -6,8 +6,8 @@ use crate::kernel::{Class, Epoch, Group, Header, KeyId, Moment, Position, Stream
 use crate::seal::Record;
 use crate::seal::merkle::Frontier;
 
-/// The kind and type of the one event that may begin an epoch after the first.
-const RESTORED: (&str, &str) = ("vault", "restored");
+/// The kind of the events that may begin an epoch after the first, and their types: a restore, and a lost end that was accepted.
+const BEGINS: (&str, [&str; 2]) = ("vault", ["restored", "loss_accepted"]);
 
 /// A record that does not follow what stands before it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,20 +131,20 @@ impl Chain {
             }
             None if position == 1 => Ok(()),
             None => Err(broken(format!("the first position is {position}, not 1"))),
-            Some(epoch) => self.check_restored(epoch, header, least),
+            Some(epoch) => self.check_begun(epoch, header, least),
         }
     }
 
-    /// A new epoch: the first event of a restored vault. It may leave a gap of positions, and names the one before the gap.
-    fn check_restored(&self, before: Epoch, header: &Header, least: u64) -> Result<(), Broken> {
-        if (header.kind.as_str(), header.event_type.as_str()) != RESTORED || header.group.index != 0 {
-            return Err(broken("its epoch is another, and it tells of no restore"));
+    /// A new epoch: the first event of a restored vault, or of one whose end was lost. It may leave a gap of positions, and names the one before it.
+    fn check_begun(&self, before: Epoch, header: &Header, least: u64) -> Result<(), Broken> {
+        if header.kind.as_str() != BEGINS.0 || !BEGINS.1.contains(&header.event_type.as_str()) || header.group.index != 0 {
+            return Err(broken("its epoch is another, and it tells of no restore and of no loss"));
         }
         if header.epoch.number <= before.number {
-            return Err(broken(format!("it restores to epoch {}, after epoch {}", header.epoch.number, before.number)));
+            return Err(broken(format!("it begins epoch {}, after epoch {}", header.epoch.number, before.number)));
         }
         if header.causation != self.head {
-            return Err(broken(format!("it was restored from position {}, and the one before it is {}", header.causation, self.head)));
+            return Err(broken(format!("it goes on from position {}, and the one before it is {}", header.causation, self.head)));
         }
         if header.position.0 >= least { Ok(()) } else { Err(broken(format!("its position is {}, before {least}", header.position))) }
     }

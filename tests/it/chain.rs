@@ -114,6 +114,7 @@ fn what_follows_is_taken_and_what_does_not_says_why() {
     assert_eq!(chain_of(&|_| ()), 4);
     assert_eq!(chain_of(&|says| says.push(restored(40, 4, 2))), 5, "a gap");
     assert_eq!(chain_of(&|says| says.push(restored(5, 4, 7))), 5, "no gap; an epoch that is not the next");
+    assert_eq!(chain_of(&|says| says.push(Says { event: "loss_accepted", ..restored(40, 4, 2) })), 5, "an end that was lost");
     let broken: [(Change, &str); 27] = [
         (|says| says[0].position = 2, "the first position is 2, not 1"),
         (|says| says[1].position = 3, "its position is 3, not 2"),
@@ -123,9 +124,9 @@ fn what_follows_is_taken_and_what_does_not_says_why() {
         (|says| says.push(Says { event: "resumed", ..restored(40, 4, 2) }), "it tells of no restore"),
         (|says| says.push(Says { kind: "consumer", ..restored(40, 4, 2) }), "it tells of no restore"),
         (|says| says.push(Says { group: (1, 1, 2), ..restored(40, 4, 2) }), "it tells of no restore"),
-        (|says| says.push(restored(40, 3, 2)), "it was restored from position 3, and the one before it is 4"),
+        (|says| says.push(restored(40, 3, 2)), "it goes on from position 3, and the one before it is 4"),
         (|says| says.push(restored(4, 4, 2)), "its position is 4, before 5"),
-        (|says| says.extend([restored(40, 4, 3), restored(41, 40, 2)]), "it restores to epoch 2, after epoch 3"),
+        (|says| says.extend([restored(40, 4, 3), restored(41, 40, 2)]), "it begins epoch 2, after epoch 3"),
         (|says| says.push(Says { position: 40, ..first(40, 30) }), "its position is 40, not 5"),
         (|says| says[3].group = (8, 1, 2), "event 2 of 2 of a group is missing before it"),
         (|says| says[3].group = (9, 0, 2), "event 2 of 2 of a group is missing before it"),

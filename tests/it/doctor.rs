@@ -264,4 +264,17 @@ async fn a_data_directory_that_was_rolled_back_refuses_until_the_loss_is_accepte
     assert_eq!((header.event_type.as_str(), header.epoch.number, header.causation), ("loss_accepted", 2, begun));
     loss.import(&vault, &token, "after").await;
     assert!(vault.views().position() > head.next());
+    // Whoever checks the log from outside takes the cut as the vault tells it.
+    let end = vault.views().position();
+    let write = |name: &str, text: &str| fs::write(loss.folder.path().join(name), text).unwrap();
+    write("key", &vault.verifier_key(end).await.unwrap().to_string());
+    write("note", &vault.checkpoint(end).await.unwrap().note);
+    write("events.jsonl", &crate::proofs::export(&vault).await);
+    let verify = |what: [&str; 2]| tool(loss.folder.path(), &["audit", "verify", what[0], what[1], "--checkpoint", "note", "--key", "key"]);
+    for what in [["--data", "data"], ["--file", "events.jsonl"]] {
+        let done = verify(what);
+        assert!(done.status.success(), "{what:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    let (good, said) = crate::verifier::python(loss.folder.path(), &["export", "events.jsonl", "note", "key"]);
+    assert!(good, "{said}");
 }

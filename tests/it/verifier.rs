@@ -10,7 +10,7 @@ use crate::proofs::{export, restored};
 use crate::served::{Server, start};
 use keyledger::kernel::Random;
 
-fn python(folder: &Path, arguments: &[&str]) -> (bool, String) {
+pub fn python(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verify/verify_log.py");
     let done = Command::new("python3").arg("-B").arg(script).args(arguments).current_dir(folder).output().expect("python3 is needed");
     (done.status.success(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)))

@@ -303,8 +303,9 @@ class Chain:
             need(r["position"] >= least, "a position before %d" % least)
             need(not self.last or r["epoch"][0] > self.last["epoch"][0], "an earlier epoch")
         elif self.last:
-            need((r["kind"], r["type"], r["group"][1]) == ("vault", "restored", 0), "another epoch, and no restore")
-            need(r["epoch"][0] > self.last["epoch"][0] and r["causation"] == head and r["position"] >= least, "a restore of something else")
+            begins = r["kind"] == "vault" and r["type"] in ("restored", "loss_accepted") and r["group"][1] == 0
+            need(begins, "another epoch, and no restore and no loss")
+            need(r["epoch"][0] > self.last["epoch"][0] and r["causation"] == head and r["position"] >= least, "an epoch that goes on from something else")
         else:
             need(r["position"] == 1, "the first position is not 1")
         need(not self.last or r["recorded_at"] >= self.last["recorded_at"], "recorded before the one before it")
