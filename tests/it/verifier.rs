@@ -132,6 +132,8 @@ fn audit_verify_checks_a_server_against_what_was_seen_of_it() {
     assert!(good && printed["signed_through"].as_u64().unwrap() > 0, "{printed}");
     std::fs::write(folder.path().join("key"), text(&server, "/v1/log/key")).unwrap();
     assert!(verified(folder.path(), &["--data", data, "--key", "key"]).0);
+    let read = &verified(folder.path(), &["--data", data, "--key", "key"]).1["read"];
+    assert!(read.as_str().unwrap().starts_with("log.db alone"), "which copy was read is said: {read}");
     // Another server, which shows another key; and then a log with another history under the same key.
     let elsewhere = tempfile::tempdir().unwrap();
     let other = start(elsewhere.path(), "");
@@ -151,4 +153,52 @@ fn audit_verify_checks_a_server_against_what_was_seen_of_it() {
     std::fs::write(folder.path().join("leaves"), changed.join("\n") + "\n").unwrap();
     let (good, printed) = ask(&["--leaves", "leaves"]);
     assert!(!good && printed["problem"].as_str().unwrap().contains("do not make the root"), "{printed}");
+}
+
+#[test]
+fn what_was_asked_for_and_cannot_be_compared_is_a_failure() {
+    let (folder, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = start(folder.path(), "");
+    let write = |name: &str, text: &str| std::fs::write(fresh.path().join(name), text).unwrap();
+    let note = text(&server, "/v1/log/checkpoint");
+    write("key", &text(&server, "/v1/log/key"));
+    write("token", &server.token);
+    std::fs::set_permissions(fresh.path().join("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    write("note", &note);
+    let forged = note.replacen("\n\n", "\nof somebody else\n\n", 1);
+    write("forged", &forged);
+    let line = |note: &str| serde_json::json!({"at": "2026-05-04T14:05:00Z", "note": note}).to_string() + "\n";
+    write("anchors", &line(&note));
+    write("anchors of others", &line(&forged));
+    let data = folder.path().join("data").display().to_string();
+    let asked = |further: &[&str]| {
+        let done = tool(fresh.path(), &[&["--data", &data], further].concat());
+        (done.status.code(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+    };
+    let refused = |further: &[&str], why: &str| {
+        let (code, said) = asked(further);
+        assert!(code == Some(1) && said.contains(why), "{further:?}: {said}");
+    };
+    // Without the key nothing that is signed can be looked at, whatever it says.
+    assert_eq!(asked(&[]).0, Some(0));
+    for given in [["--anchor-file", "anchors"], ["--checkpoint", "note"], ["--checkpoint", "forged"]] {
+        refused(&given, "give --key");
+    }
+    let keyed = |given: [&'static str; 2]| ["--key", "key", given[0], given[1]];
+    for given in [["--anchor-file", "anchors"], ["--checkpoint", "note"]] {
+        assert_eq!(asked(&keyed(given)).0, Some(0), "{given:?}");
+    }
+    refused(&keyed(["--checkpoint", "forged"]), "the checkpoint of --checkpoint");
+    refused(&keyed(["--checkpoint", "nope"]), "cannot read nope");
+    refused(&keyed(["--anchor-file", "nope"]), "cannot read nope");
+    refused(&keyed(["--anchor-file", "anchors of others"]), "holds no anchor of this log");
+    refused(&["--leaves", "nope"], "cannot read nope");
+    // A server is held to it as well.
+    let asked = |checkpoint: &str| {
+        let done = tool(fresh.path(), &["--server", &server.base, "--token-file", "token", "--checkpoint", checkpoint]);
+        (done.status.code(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+    };
+    let (code, said) = asked("note");
+    assert!(code == Some(0) && said.contains("consistent_with_checkpoint"), "{said}");
+    assert!(asked("nope").0 == Some(1) && asked("forged").0 == Some(1) && asked("key").0 == Some(1));
 }

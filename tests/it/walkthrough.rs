@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use keyledger::jobs::AnchorFile;
+use keyledger::kernel::Moment;
 use serde_json::{Value, json};
 
 use crate::served::{Server, begin, start};
@@ -68,8 +70,17 @@ fn the_walk_throughs_of_the_readme_do_what_it_says() {
     assert_eq!(own(&server, "GET", "/v1/organizations", Value::Null)["data"], json!([]));
 
     let data = folder.path().join("data").display().to_string();
-    let told = walk(&server, folder.path(), "auditor", &[("DATA", data)]);
+    let told = walk(&server, folder.path(), "auditor", &[("DATA", data.clone())]);
     assert!(!told.is_empty());
+
+    // On a machine that has seen no server yet.
+    let (anchors, read) = (folder.path().join("anchors"), |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap());
+    AnchorFile::at(anchors.clone()).append(Moment::from_millis(0), &read("checkpoint")).unwrap();
+    std::fs::write(folder.path().join("leaves.txt"), "").unwrap();
+    let fresh = folder.path().join("fresh").display().to_string();
+    let told = walk(&server, folder.path(), "anchors", &[("DATA", data), ("ANCHORS", anchors.display().to_string()), ("XDG_CONFIG_HOME", fresh)]);
+    let signed = read("checkpoint").lines().nth(1).unwrap().to_owned();
+    assert!(told.contains("seen.note") && told.contains(&format!("signed through  {signed}")), "{told}");
 }
 
 fn copy(from: &Path, into: &Path) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::json;
 
-use super::{Failed, Report, Verify, Wrong, progress, read};
+use super::{Failed, Report, Verify, Wrong, no_key, progress, read};
 use crate::kernel::VaultId;
 use crate::seal::checkpoint::place;
 use crate::vault::export::{Misread, check};
@@ -16,7 +16,7 @@ impl Verify {
     pub(super) fn check_file(&self, path: &Path) -> Result<Report, Failed> {
         let note = self.checkpoint.as_deref().map(read).transpose()?.unwrap_or_default();
         let Some(trusted) = self.known()?.trust(vault_of(&note), None)? else {
-            return Err(anyhow::anyhow!("the log's public key is needed\nnext: give --key, as `GET /v1/log/key` shows it").into());
+            return Err(no_key().into());
         };
         let checkpoint = trusted.read(&note, "of --checkpoint")?;
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;

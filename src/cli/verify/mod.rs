@@ -30,7 +30,8 @@ pub(super) struct Verify {
     /// Check an exported file in place of a server.
     #[arg(long, value_name = "FILE", requires = "checkpoint", conflicts_with = "since")]
     file: Option<PathBuf>,
-    /// The checkpoint to compare with, as `GET /v1/log/checkpoint` gave it; of a data directory, the one that lies in it is taken as well.
+    /// The checkpoint to compare with, as `GET /v1/log/checkpoint` gave it: a server's must be consistent with it; of a data directory, the one that
+    /// lies in it is taken as well.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// A file of anchors to compare with, as `serve --anchor-file` writes it.
@@ -142,6 +143,11 @@ impl Report {
         ];
         Self { fields }
     }
+}
+
+/// Nothing that is signed can be looked at without the key.
+fn no_key() -> anyhow::Error {
+    anyhow::anyhow!("the log's public key is needed\nnext: give --key, as `GET /v1/log/key` shows it")
 }
 
 fn progress(length: u64) -> anyhow::Result<ProgressBar> {

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::remote::{Call, Client};
-use super::key::Trusted;
 use super::{Failed, Report, Verify, progress, read, read_leaves, wrong};
 use crate::jobs::write_newest;
 use crate::seal::checkpoint::{Checkpoint, VerifierKey, place};
@@ -52,10 +51,18 @@ impl Verify {
         if let Some(path) = &trusted.pinned {
             report.fields.push(("key_pinned", json!(path)));
         }
+        if let Some(path) = &self.checkpoint {
+            let size = self.check_earlier(&client, &checkpoint, &trusted.read(&read(path)?, "of --checkpoint")?).await?;
+            report.fields.push(("consistent_with_checkpoint", json!(size)));
+        }
         if let Some(path) = &self.since {
-            let since = self.check_since(&client, &trusted, &checkpoint, path).await?;
-            report.fields.push(("consistent_with", json!(since)));
-            write_newest(path, &note)?;
+            if path.exists() {
+                let size = self.check_earlier(&client, &checkpoint, &trusted.read(&read(path)?, "of --since")?).await?;
+                report.fields.push(("consistent_with", json!(size)));
+            } else {
+                report.fields.push(("first_seen", json!(path)));
+            }
+            write_newest(path, &note).with_context(|| format!("cannot write {}", path.display()))?;
         }
         if let Some(path) = &self.leaves {
             let new = self.check_leaves(&client, &checkpoint, path).await?;
@@ -73,12 +80,8 @@ impl Verify {
         Ok(String::from_utf8(answer.to_vec()).context("an answer that is none of a keyledger server")?)
     }
 
-    /// That the checkpoint seen last is the beginning of this one; its size, or `None` when none was seen.
-    async fn check_since(&self, client: &Client, trusted: &Trusted, now: &Checkpoint, path: &Path) -> Result<Option<u64>, Failed> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let since = trusted.read(&read(path)?, "of --since")?;
+    /// That a checkpoint that was seen is the beginning of this one; its size.
+    async fn check_earlier(&self, client: &Client, now: &Checkpoint, since: &Checkpoint) -> Result<u64, Failed> {
         let restored = since.origin != now.origin;
         let history = if restored { format!(" (the vault was restored since: {} was {})", now.origin, since.origin) } else { String::new() };
         if now.size < since.size {
@@ -89,7 +92,7 @@ impl Verify {
         let proof: Consistency = serde_json::from_str(&answer).context("an answer that is none of a keyledger server")?;
         let proof = proof.proof.iter().map(|hash| unhex(hash)).collect::<Result<Vec<_>, _>>()?;
         if is_consistent((since.size, &since.root), (now.size, &now.root), &proof) {
-            Ok(Some(since.size))
+            Ok(since.size)
         } else {
             let text = format!("the first {} leaves are not those that were seen: the log was changed{history}", since.size);
             Err(wrong(text))
