@@ -1,9 +1,12 @@
 //! `keyledger doctor`
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{DataArgs, Output, print};
+use crate::jobs::AnchorFile;
 use crate::log::copies::{Depth, LOG, Need, Refusal, Side, Span};
 use crate::log::segment::FOLDER;
 use crate::server::{Examined, Finding};
@@ -18,6 +21,9 @@ pub(super) struct Doctor {
     /// Go on although the end of the log is lost in both copies: what is left is kept, and an event says what is missing.
     #[arg(long)]
     accept_loss: bool,
+    /// Compare the log with this file of anchors as well, as `serve --anchor-file` does at its start.
+    #[arg(long, env = "KEYLEDGER_ANCHOR_FILE", value_name = "FILE")]
+    anchor_file: Option<PathBuf>,
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -26,7 +32,10 @@ pub(super) struct Doctor {
 impl Doctor {
     pub async fn run(self) -> anyhow::Result<()> {
         super::show_warnings();
-        let home = self.data.home();
+        if let Some(file) = &self.anchor_file {
+            anyhow::ensure!(file.exists(), "cannot read {}: there is no such file", file.display());
+        }
+        let home = self.data.home().anchored(self.anchor_file.clone().map(AnchorFile::at));
         if self.repair {
             let (vault, _lock) = home.start_after(Depth::Whole).await?;
             vault.shutdown().await;
@@ -35,11 +44,16 @@ impl Doctor {
             let accepted = home.accept_loss().await?;
             eprintln!("accepted: positions {} to {} are lost ({})", accepted.from, accepted.through, accepted.cause);
         }
-        let examined = home.examine()?;
+        let examined = home.examine().await?;
         print(self.output, &self.fields(&examined));
         match examined.finding() {
-            Finding::Whole | Finding::Level => Ok(()),
+            Finding::Whole | Finding::Level => match (&self.anchor_file, examined.anchors, &examined.unsigned) {
+                (Some(file), _, Some(cause)) => anyhow::bail!("{} was not compared: {cause}", file.display()),
+                (Some(file), Some(0), None) => anyhow::bail!("{} holds no anchor of this vault", file.display()),
+                _ => Ok(()),
+            },
             Finding::Repair => anyhow::bail!("a copy of the log is damaged; the other one has all of it"),
+            Finding::Unexplained => anyhow::bail!("{}", examined.unexplained),
             Finding::Shortened | Finding::Refused => match examined.survey.refusal {
                 Some(refusal) => Err(refusal.into()),
                 None => Ok(()),
@@ -69,17 +83,26 @@ impl Doctor {
         if let Some(cause) = &examined.unsigned {
             fields.push(("checkpoints", json!(format!("not compared: {cause}"))));
         }
+        fields.extend(examined.anchors.map(|anchors| ("anchors", json!(anchors))));
+        if !examined.unexplained.is_empty() {
+            fields.push(("keys", json!(examined.unexplained.to_string())));
+        }
         fields.push(("a_start_would", json!(a_start_would(examined))));
         fields.extend(self.next(examined).map(|next| ("next", json!(next))));
         fields
     }
 
     fn next(&self, examined: &Examined) -> Option<String> {
-        let doctor = |flag: &str| format!("keyledger doctor --data {} {flag}", self.data.data.display());
+        let anchors = self.anchor_file.as_ref().map_or_else(String::new, |file| format!("--anchor-file {} ", file.display()));
+        let doctor = |flag: &str| format!("keyledger doctor --data {} {anchors}{flag}", self.data.data.display());
         match (examined.finding(), &examined.survey.refusal) {
             (Finding::Whole | Finding::Level, _) => None,
             (Finding::Repair, _) if examined.served => Some(format!("stop the server, then {}", doctor("--repair"))),
             (Finding::Repair, _) => Some(doctor("--repair")),
+            (Finding::Unexplained, _) => Some(format!(
+                "put back the newest {LOG} and {FOLDER}, which tell of these shreds, or go on without what they hold: {}",
+                doctor("--accept-loss")
+            )),
             (Finding::Shortened, _) => Some(format!("put back what holds the missing positions, or go on without: {}", doctor("--accept-loss"))),
             (Finding::Refused, Some(Refusal::Fork(_))) => Some(format!(
                 "move the copy that is of another history out of the data directory ({LOG} with its -wal, or {FOLDER}), then {}",
@@ -137,6 +160,7 @@ fn a_start_would(examined: &Examined) -> String {
             let made: Vec<String> = [anew(&survey.log, LOG), anew(&survey.segments, FOLDER)].into_iter().flatten().collect();
             format!("{}, and serve", made.join(", "))
         }
-        Finding::Shortened | Finding::Refused => "refuse: nothing is changed".into(),
+        Finding::Shortened | Finding::Refused if examined.readable => "serve what is there for reading only: nothing is changed, no write is taken".into(),
+        Finding::Shortened | Finding::Refused | Finding::Unexplained => "refuse: nothing is changed".into(),
     }
 }

@@ -119,7 +119,8 @@ impl Jobs {
 
     async fn write_snapshot(&mut self, growth: u64) -> Result<(), JobError> {
         let (path, last) = &mut self.snapshot;
-        if self.vault.views().position().0 < last.0 + growth {
+        // What is only read is put in order by its operator first.
+        if self.vault.views().position().0 < last.0 + growth || self.vault.lost().is_some() {
             return Ok(());
         }
         let mut turn = self.vault.snapshot_turn().await;

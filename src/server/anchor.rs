@@ -111,7 +111,7 @@ pub async fn compare(log: &Compared<'_>, newest: &Path, anchors: Option<&AnchorF
 }
 
 /// The largest anchor of each origin.
-fn newest_of_each(anchors: Vec<Anchor>) -> Vec<Anchor> {
+pub(super) fn newest_of_each(anchors: Vec<Anchor>) -> Vec<Anchor> {
     let mut newest: Vec<Anchor> = Vec::new();
     for anchor in anchors {
         match newest.iter_mut().find(|other| other.checkpoint.origin == anchor.checkpoint.origin) {

@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::anchor::newest_of_each;
 use super::home::{Home, HomeError};
+use super::unexplained::Unexplained;
+use crate::jobs::{Anchor, AnchorFile};
 use crate::kernel::{Position, TenantId, VaultId};
 use crate::keyring::{Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::copies::{self, Depth, LOG, Need, Side, Survey};
 use crate::log::segment::FOLDER;
 use crate::log::{Checkpoint, DoubledLog, EventLog, Fallback, LogError, Options, Repair, SegmentLog, Signer, SqliteLog};
-use crate::seal::checkpoint;
+use crate::seal::checkpoint::{self, Checkpoint as Signed};
 use crate::seal::merkle::Frontier;
+use crate::views::Opener;
 
 /// The newest checkpoint of the log, a signed note, in a data directory.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -27,9 +31,11 @@ pub enum Finding {
     Level,
     /// Make a copy anew.
     Repair,
-    /// Refuse, until an operator accepts that the end is lost.
+    /// Refuse: the keyring lacks keys, and the log does not say why.
+    Unexplained,
+    /// Take no writes, until an operator accepts that the end is lost.
     Shortened,
-    /// Refuse.
+    /// Take no writes, or refuse.
     Refused,
 }
 
@@ -41,8 +47,14 @@ pub struct Examined {
     pub vault: VaultId,
     /// Whether a server runs on it.
     pub served: bool,
-    /// Why checkpoints could not be compared.
+    /// Why checkpoints and keys could not be compared.
     pub unsigned: Option<String>,
+    /// How many checkpoints the anchor file has of this vault, where one was named.
+    pub anchors: Option<usize>,
+    /// Whether the copies themselves can be read, and only what was said of the log elsewhere is against it: a start serves them for reading.
+    pub readable: bool,
+    /// Keys that are destroyed although no event of the log says so.
+    pub unexplained: Unexplained,
 }
 
 impl Examined {
@@ -53,6 +65,7 @@ impl Examined {
         match &self.survey.refusal {
             Some(copies::Refusal::Shortened(_)) => Finding::Shortened,
             Some(_) => Finding::Refused,
+            None if !self.unexplained.is_empty() => Finding::Unexplained,
             None if self.survey.is_whole() => Finding::Whole,
             None if sides.iter().all(|side| side.need != Need::Repair || (self.served && self.survey.ends_only(side))) => Finding::Level,
             None => Finding::Repair,
@@ -67,30 +80,65 @@ pub(super) fn signer(keyring: &SqliteKeyring) -> Result<Signer, KeyringError> {
 }
 
 /// The checkpoint that lies in a data directory, if the vault signed it. One that it did not sign proves nothing.
-pub(super) fn newest(data: &Path, keyring: &dyn Keyring) -> Result<Vec<Checkpoint>, KeyringError> {
-    let Ok(note) = fs::read_to_string(data.join(CHECKPOINT)) else { return Ok(Vec::new()) };
-    let public = checkpoint::public_key(&keyring.purpose(TenantId::SYSTEM, Purpose::Checkpoint)?.key);
-    let read = checkpoint::verify(&note, &public).ok().and_then(|signed| Some((checkpoint::place(&signed.origin)?, signed)));
-    Ok(match read {
-        Some(((vault, epoch), signed)) if vault == keyring.vault() => {
-            vec![Checkpoint { source: format!("the file {CHECKPOINT}"), epoch: epoch.number, size: signed.size, root: signed.root, last: None }]
+fn newest(data: &Path, vault: VaultId, public: &[u8; 32]) -> Option<Checkpoint> {
+    let note = fs::read_to_string(data.join(CHECKPOINT)).ok()?;
+    let read = checkpoint::verify(&note, public).ok().and_then(|signed| Some((checkpoint::place(&signed.origin)?, signed)));
+    if let Some(((of, epoch), signed)) = read
+        && of == vault
+    {
+        let source = format!("the file {CHECKPOINT}");
+        return Some(Checkpoint { source, epoch: epoch.number, history: None, size: signed.size, root: signed.root, last: None });
+    }
+    tracing::warn!("the file {CHECKPOINT} is not signed by this vault, or damaged: it is passed over");
+    None
+}
+
+/// The newest anchors of each history of the vault: a drill of a restore may have its own.
+fn anchored(file: &AnchorFile, vault: VaultId, public: &[u8; 32]) -> Vec<Checkpoint> {
+    let good = match file.read(public) {
+        Ok((good, _)) => good,
+        Err(error) => {
+            tracing::warn!(%error, "the anchor file cannot be read: it is passed over");
+            return Vec::new();
         }
-        _ => {
-            tracing::warn!("the file {CHECKPOINT} is not signed by this vault, or damaged: it is passed over");
-            Vec::new()
-        }
-    })
+    };
+    let of = |anchor: Anchor| {
+        let (_, epoch) = checkpoint::place(&anchor.checkpoint.origin).filter(|(of, _)| *of == vault)?;
+        let (source, Signed { size, root, .. }) = (format!("the anchor of {}", anchor.at), anchor.checkpoint);
+        Some(Checkpoint { source, epoch: epoch.number, history: Some(epoch.id), size, root, last: None })
+    };
+    newest_of_each(good).into_iter().filter_map(of).collect()
+}
+
+/// The log as a start opens it.
+pub(super) struct Opened {
+    pub log: Arc<dyn EventLog>,
+    pub tree: Frontier,
+    pub repairs: Vec<Repair>,
+    /// Why it is only read: it is not what was said of it.
+    pub lost: Option<String>,
 }
 
 impl Home {
-    /// Opens the log over both copies, mended, and gives its hash tree; refuses where they have forked or lost something.
-    pub(super) fn open_log(&self, keyring: &SqliteKeyring, depth: Depth) -> Result<(DoubledLog, Frontier, Vec<Repair>), HomeError> {
+    /// What was said of the log outside of its copies: by the checkpoint beside them, and by anchors.
+    pub(super) fn told(&self, keyring: &SqliteKeyring) -> Result<Vec<Checkpoint>, KeyringError> {
+        let (vault, public) = (keyring.vault(), checkpoint::public_key(&keyring.purpose(TenantId::SYSTEM, Purpose::Checkpoint)?.key));
+        let mut told = self.anchors.as_ref().map_or_else(Vec::new, |file| anchored(file, vault, &public));
+        told.extend(newest(&self.folder, vault, &public));
+        Ok(told)
+    }
+
+    /// Opens the log over both copies, mended; refuses where they have forked or lost something. Where the copies lack what was said of the log
+    /// elsewhere, nothing is changed, and they are opened for reading.
+    pub(super) fn open_log(&self, keyring: &SqliteKeyring, depth: Depth) -> Result<Opened, HomeError> {
         let (vault, signer) = (keyring.vault(), signer(keyring)?);
         self.acceptance_is_whole()?;
-        // What a checkpoint elsewhere tells is compared when the vault has started: a shorter log is served for reading.
-        let survey = copies::survey(&self.folder, vault, depth, &[]);
+        let survey = copies::survey(&self.folder, vault, depth, &self.told(keyring)?);
         if let Some(refusal) = survey.refusal {
-            return Err(HomeError::Copies { folder: self.folder.clone(), refusal });
+            return match copies::survey(&self.folder, vault, depth, &[]).refusal {
+                None => Ok(Opened { log: self.reading(vault)?, tree: survey.tree, repairs: Vec::new(), lost: Some(refusal.to_string()) }),
+                Some(refusal) => Err(HomeError::Copies { folder: self.folder.clone(), refusal }),
+            };
         }
         if !survey.segments.present && survey.head > Position::ZERO {
             tracing::info!("the log has no segments: they are written now, as its second copy");
@@ -99,7 +147,7 @@ impl Home {
         for repair in &repairs {
             tracing::warn!(%repair, "a copy of the log was repaired");
         }
-        Ok((DoubledLog::open(&self.folder, vault, signer)?, survey.tree, repairs))
+        Ok(Opened { log: Arc::new(DoubledLog::open(&self.folder, vault, signer)?), tree: survey.tree, repairs, lost: None })
     }
 
     /// The log for reading: from the copy that goes further, and where it is damaged from the other.
@@ -124,20 +172,36 @@ impl Home {
     }
 
     /// Looks at both copies from their first record on, and changes nothing. A server may run beside.
-    pub fn examine(&self) -> Result<Examined, HomeError> {
+    pub async fn examine(&self) -> Result<Examined, HomeError> {
         if !self.exists() {
             return Err(HomeError::Absent(self.folder.clone()));
         }
         let vault = SqliteKeyring::vault_at(&self.folder)?;
-        let checkpoints = || -> Result<Vec<Checkpoint>, HomeError> {
+        let keyring = || -> Result<(Arc<SqliteKeyring>, Vec<Checkpoint>), HomeError> {
             let root = self.key_file(vault)?;
             let (keyring, _) = SqliteKeyring::open(&self.folder, &root as &dyn RootKeyProvider, Mode::Read, 1, Arc::clone(&self.random))?;
-            Ok(newest(&self.folder, &keyring)?)
+            let told = self.told(&keyring)?;
+            Ok((Arc::new(keyring), told))
         };
         // Without its keys the log can still be compared with itself.
-        let (checkpoints, unsigned) = checkpoints().map_or_else(|error| (Vec::new(), Some(error.to_string())), |checkpoints| (checkpoints, None));
-        let survey = copies::survey(&self.folder, vault, Depth::Whole, &checkpoints);
-        Ok(Examined { survey, vault, served: self.is_served(), unsigned })
+        let (keyring, told, unsigned) = match keyring() {
+            Ok((keyring, told)) => (Some(keyring), told, None),
+            Err(error) => (None, Vec::new(), Some(error.to_string())),
+        };
+        let survey = copies::survey(&self.folder, vault, Depth::Whole, &told);
+        let readable = survey.refusal.is_none() || copies::survey(&self.folder, vault, Depth::Whole, &[]).refusal.is_none();
+        let mut unexplained = Unexplained::default();
+        if let Some(keyring) = keyring.filter(|_| readable) {
+            // Beside a server a shred may come between the log's end and the look at its keys: the second look has it.
+            for _ in 0..2 {
+                unexplained = Unexplained::find(&*self.reading(vault)?, &*keyring, &Opener::new(keyring.clone())).await?;
+                if unexplained.is_empty() {
+                    break;
+                }
+            }
+        }
+        let anchors = self.anchors.as_ref().map(|_| told.iter().filter(|told| told.history.is_some()).count());
+        Ok(Examined { survey, vault, served: self.is_served(), unsigned, anchors, readable, unexplained })
     }
 
     fn is_served(&self) -> bool {

@@ -9,17 +9,19 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::anchor::{Compared, compare};
 use super::backup;
-use super::copies::signer;
+use super::copies::{Opened, signer};
 use super::partial::Partial;
+use super::unexplained::Unexplained;
 use crate::jobs::{AnchorFile, Checkpoints};
-use crate::kernel::{Clock, Position, Random, Secret, TenantId, VaultId};
+use crate::kernel::{Clock, KeyId, Position, Random, Secret, TenantId, VaultId};
 use crate::keyring::{KeyFile, Keyring, KeyringError, Mode, Purpose, RootKeyProvider, SqliteKeyring};
 use crate::log::copies::{self, Depth, LOG};
 use crate::log::segment::FOLDER;
 use crate::log::{DoubledLog, EventLog, LogError, Repair};
 use crate::seal::Key;
+use crate::seal::merkle::Frontier;
 use crate::vault::{Genesis, Vault, VaultError, begin};
-use crate::views::{CatchUpError, Snapshot, SnapshotError};
+use crate::views::{CatchUpError, Opener, Snapshot, SnapshotError};
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +96,7 @@ pub struct Home {
     pub(super) root_key_file: Option<PathBuf>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
-    anchors: Option<AnchorFile>,
+    pub(super) anchors: Option<AnchorFile>,
 }
 
 /// A vault that has just begun.
@@ -199,7 +201,7 @@ impl Home {
     /// the segments. Where it is another, or cannot be folded, all of both copies is compared, and mended.
     pub async fn start_after(&self, depth: Depth) -> Result<(Vault, Lock), HomeError> {
         let (lock, mut repairs) = (self.lock()?, Vec::new());
-        let vault = match self.started(depth, &mut repairs).await {
+        let (vault, lost) = match self.started(depth, &mut repairs).await {
             Err(error @ (HomeError::Vault(_) | HomeError::Log(_) | HomeError::NotTheSame(_))) if depth == Depth::Tail => {
                 tracing::warn!(%error, "the log is compared from its first record on");
                 self.started(Depth::Whole, &mut repairs).await?
@@ -207,6 +209,9 @@ impl Home {
             started => started?,
         };
         self.compare(&vault).await?;
+        if let Some(lost) = lost.filter(|_| vault.lost().is_none()) {
+            vault.refuse_writes(lost);
+        }
         if vault.lost().is_some() {
             return Ok((vault, lock));
         }
@@ -237,14 +242,18 @@ impl Home {
         Ok(())
     }
 
-    /// One try: the vault over what the comparison of the copies gave.
-    async fn started(&self, depth: Depth, repairs: &mut Vec<Repair>) -> Result<Vault, HomeError> {
-        let keyring = self.keyring()?;
-        let (log, tree, mended) = self.open_log(&keyring, depth)?;
+    /// One try: the vault over what the comparison of the copies gave, and why it is only read.
+    async fn started(&self, depth: Depth, repairs: &mut Vec<Repair>) -> Result<(Vault, Option<String>), HomeError> {
+        let keyring = Arc::new(self.keyring()?);
+        let Opened { log, tree, repairs: mended, lost } = self.open_log(&keyring, depth)?;
         repairs.extend(mended);
-        keyring.begin_epoch(last_epoch(&log).await?);
+        keyring.begin_epoch(last_epoch(&*log).await?);
+        if lost.is_some() {
+            let vault = self.for_reading(log, keyring).await?;
+            return if is_of(&vault, &tree).await { Ok((vault, lost)) } else { Err(other_tree(&vault).await) };
+        }
         let key = keyring.purpose(TenantId::SYSTEM, Purpose::Snapshot)?.key;
-        let snapshot = match Snapshot::read(&self.snapshot(), &log, keyring.vault(), &key).await {
+        let snapshot = match Snapshot::read(&self.snapshot(), &*log, keyring.vault(), &key).await {
             Ok(snapshot) => snapshot,
             Err(SnapshotError::Absent) => Snapshot::default(),
             Err(error) => {
@@ -253,17 +262,27 @@ impl Home {
             }
         };
         let at = snapshot.views.position();
-        let vault = Vault::start(Arc::new(log), Arc::new(keyring), Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
-        if vault.snapshot().await.is_some_and(|now| *now.index.tree() == tree) {
+        let vault = Vault::start(log, keyring, Arc::clone(&self.clock), Arc::clone(&self.random), snapshot).await?;
+        if is_of(&vault, &tree).await {
             *vault.snapshot_turn().await = Some(self.snapshot());
             // A crash may have come between a shred and the end of what was kept before it.
             if vault.views().forgot().is_some_and(|forgot| forgot > at) {
                 vault.forget_snapshot().await?;
             }
-            return Ok(vault);
+            return Ok((vault, None));
         }
-        vault.shutdown().await;
-        Err(HomeError::NotTheSame("the hash tree of what was folded is not that of the segments"))
+        Err(other_tree(&vault).await)
+    }
+
+    /// A vault over a log that has lost its end: folded from its first event, since what was kept may be of that end, and without what is lost with
+    /// keys whose shred it does not tell.
+    async fn for_reading(&self, log: Arc<dyn EventLog>, keyring: Arc<SqliteKeyring>) -> Result<Vault, HomeError> {
+        let gone = Unexplained::find(&*log, &*keyring, &Opener::new(keyring.clone())).await?;
+        if !gone.is_empty() {
+            tracing::warn!("{gone}");
+        }
+        let dead: Vec<KeyId> = gone.dead().collect();
+        Ok(Vault::start_without(log, keyring, Arc::clone(&self.clock), Arc::clone(&self.random), Snapshot::default(), &dead).await?)
     }
 
     /// Opens the keyring to serve. Which epoch it mints for is said when the log is open.
@@ -321,6 +340,16 @@ impl Home {
         write(&mut file).map_err(|error| io(&path, error))?;
         Ok(Lock(file))
     }
+}
+
+/// Whether what was folded is what the comparison of the copies saw.
+async fn is_of(vault: &Vault, tree: &Frontier) -> bool {
+    vault.snapshot().await.is_some_and(|now| now.index.tree() == tree)
+}
+
+async fn other_tree(vault: &Vault) -> HomeError {
+    vault.shutdown().await;
+    HomeError::NotTheSame("the hash tree of what was folded is not that of the segments")
 }
 
 /// The number of the epoch that the log's last record belongs to; 1 in an empty log.

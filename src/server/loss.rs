@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::copies::{CHECKPOINT, newest, signer};
+use super::copies::{CHECKPOINT, signer};
 use super::home::{Home, HomeError, io};
 use super::restore::{append, fold};
+use super::unexplained::Unexplained;
 use crate::credentials::vault::Event;
 use crate::kernel::{Epoch, Position};
 use crate::keyring::Keyring;
@@ -37,40 +38,72 @@ impl Home {
     }
 
     /// Keeps what is left of the log, and begins an epoch whose first event says what is lost. Only for a lost end: what is lost in the middle can
-    /// be left behind by a restore.
+    /// be left behind by a restore. Keys whose shred is lost with it are named as destroyed. Nothing is changed before it is known that what is left
+    /// can be folded.
     pub async fn accept_loss(&self) -> Result<Accepted, HomeError> {
         let _lock = self.lock()?;
         let keyring = Arc::new(self.keyring()?);
         let (vault, signer) = (keyring.vault(), signer(&keyring)?);
-        let survey = copies::survey(&self.folder, vault, Depth::Whole, &newest(&self.folder, &*keyring)?);
-        let lost = match (self.begun()?, &survey.refusal) {
+        let survey = copies::survey(&self.folder, vault, Depth::Whole, &self.told(&keyring)?);
+        if survey.refusal.is_some() {
+            // What the copies say of themselves comes first.
+            let alone = copies::survey(&self.folder, vault, Depth::Whole, &[]).refusal;
+            if let Some(other) = alone.filter(|refusal| !matches!(refusal, Refusal::Shortened(_))) {
+                return Err(HomeError::NoLoss(other.to_string()));
+            }
+        }
+        let reading = self.reading(vault)?;
+        let opener = Opener::new(keyring.clone());
+        let gone = Unexplained::find(&*reading, &*keyring, &opener).await?;
+        let begun = self.begun()?;
+        if let Some(begun) = &begun
+            && survey.head >= begun.from
+        {
+            return self.ended_before(&*reading, begun).await;
+        }
+        let lost = match (begun, &survey.refusal) {
             (Some(begun), Some(Refusal::Shortened(_)) | None) => begun,
             (None, Some(Refusal::Shortened(span))) => Accepted { from: span.from, through: span.through, cause: span.cause.clone() },
-            (None, None) => return Err(HomeError::NoLoss("the log is whole, or can be repaired".into())),
+            (None, None) if gone.is_empty() => return Err(HomeError::NoLoss("the log is whole, or can be repaired".into())),
+            // How much is lost nobody tells: at least the event that took the keys.
+            (None, None) => Accepted { from: survey.head.next(), through: survey.head.next(), cause: gone.to_string() },
             (_, Some(other)) => return Err(HomeError::NoLoss(other.to_string())),
         };
+        opener.learn(&*reading, Position::ZERO).await?;
+        opener.forget(gone.dead());
+        let (views, tree) = fold(&*reading, &opener, survey.head, &|_| ()).await?;
+        if views.position() != survey.head || tree != survey.tree {
+            return Err(HomeError::NotTheSame("it cannot be read as a whole, or ends inside a group"));
+        }
+        drop(reading);
         self.begin(&lost)?;
         copies::mend_what_is_left(&self.folder, vault, &survey, &signer)?;
         let log = DoubledLog::open(&self.folder, vault, signer)?;
         let head = *log.head().borrow();
-        let newest = log.fetch(&[head]).await?;
-        let old = newest.first().map(|record| record.header().epoch).ok_or(HomeError::PastTheEnd(head))?;
-        // It was appended already, and only the end of the acceptance is missing.
-        if head < lost.from {
-            let (views, tree) = fold(&log, &Opener::new(keyring.clone()), head, &|_| ()).await?;
-            if views.position() != head {
-                return Err(HomeError::NotTheSame("it ends inside a group"));
-            }
-            let epoch = Epoch { number: old.number + 1, id: self.random.array() };
-            keyring.begin_epoch(epoch.number);
-            let root = base16ct::lower::encode_string(&tree.root());
-            let event = Event::LossAccepted { from: old, position: head, root, lost_to: lost.through, cause: lost.cause.clone() };
-            let block = self.first_group(&views, lost.through, "accept-loss", vec![(event, Vec::new())], keyring, epoch)?;
-            append(&log, head, block).await?;
-        }
+        let old = survey.epoch.filter(|_| head == survey.head).ok_or(HomeError::PastTheEnd(head))?;
+        let epoch = Epoch { number: old.number + 1, id: self.random.array() };
+        keyring.begin_epoch(epoch.number);
+        let root = base16ct::lower::encode_string(&tree.root());
+        let event = Event::LossAccepted { from: old, position: head, root, lost_to: lost.through, cause: lost.cause.clone() };
+        let events = [(event, Vec::new())].into_iter().chain(gone.told()).collect();
+        let block = self.first_group(&views, lost.through, "accept-loss", events, keyring, epoch)?;
+        append(&log, head, block).await?;
         drop(log);
         self.end()?;
         Ok(lost)
+    }
+
+    /// An acceptance whose event stands in the log already, and whose end is missing; or whose lost positions came back before there was one.
+    async fn ended_before(&self, log: &dyn EventLog, begun: &Accepted) -> Result<Accepted, HomeError> {
+        let next = log.fetch(&[begun.through.next()]).await?;
+        let stands = next.first().is_some_and(|record| record.header().group.index == 0 && &*record.header().event_type == "loss_accepted");
+        if stands {
+            self.end()?;
+            return Ok(begun.clone());
+        }
+        let pending = self.pending();
+        fs::remove_file(&pending).map_err(|error| io(&pending, error))?;
+        Err(HomeError::NoLoss(format!("position {} is there again: what was begun is given up", begun.from)))
     }
 
     fn begun(&self) -> Result<Option<Accepted>, HomeError> {

@@ -11,6 +11,7 @@ mod patience;
 mod restore;
 mod stalled;
 mod tls;
+mod unexplained;
 
 pub use copies::{CHECKPOINT, Examined, Finding};
 pub use home::{Begun, Home, HomeError, Lock, Reading};
@@ -18,3 +19,4 @@ pub use http::{Listening, router, serve};
 pub use loss::Accepted;
 pub use restore::{Progress, Restored, Step, Until};
 pub use tls::{Tls, TlsError};
+pub use unexplained::Unexplained;

@@ -189,8 +189,20 @@ impl Vault {
         random: Arc<dyn Random>,
         from: Snapshot,
     ) -> Result<Self, VaultError> {
+        Self::start_without(log, keyring, clock, random, from, &[]).await
+    }
+
+    /// As [`Vault::start`], over a log that has lost the shreds of these keys: what they sealed is read as shredded.
+    pub async fn start_without(
+        log: Arc<dyn EventLog>,
+        keyring: Arc<dyn Keyring>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        from: Snapshot,
+        gone: &[KeyId],
+    ) -> Result<Self, VaultError> {
         let opener = Arc::new(Opener::new(Arc::clone(&keyring)));
-        opener.forget(from.index.dead_facts());
+        opener.forget(from.index.dead_facts().chain(gone.iter().copied()));
         let (views, sequencer) = Box::pin(fold(&log, &clock, &opener, from)).await?;
         if let Some(cause) = views.failure() {
             return Err(VaultError::Stopped(cause));

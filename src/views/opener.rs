@@ -39,7 +39,7 @@ pub enum FoldCause {
     #[error("the facts are of another event than the header says")]
     OtherEvent,
     /// Its key was destroyed, and no event says so.
-    #[error("key {0} was destroyed, and no event of the log says so: the log lacks its end, or the keyring is of another history")]
+    #[error("key {0} was destroyed, and no event of the log says so: it has lost its end, or the keyring is of another history; `keyledger doctor` says more")]
     Unexplained(KeyId),
 }
 

@@ -121,7 +121,7 @@ impl Dead {
             // While it is open: nothing was moved out of the WAL.
             let mut files = Files::new();
             read_all(&folder.path().join("data"), "", &mut files);
-            let checkpoint = Checkpoint { source: "the checkpoint".into(), epoch: 1, size: tree.size(), root: tree.root(), last: None };
+            let checkpoint = Checkpoint { source: "the checkpoint".into(), epoch: 1, history: None, size: tree.size(), root: tree.root(), last: None };
             let public = checkpoint::public_key(&seed);
             let signer: Signer = Arc::new(move |epoch, size, root| checkpoint::sign(id, epoch, size, *root, &seed));
             let head = snapshot.views.position();

@@ -80,6 +80,7 @@ mod log_bench;
 mod log_contract;
 mod log_powerloss;
 mod log_restart;
+mod loss;
 mod matrix;
 mod matrix_rows;
 mod members;

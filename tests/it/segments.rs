@@ -349,7 +349,7 @@ async fn two_histories_are_a_fork_and_a_checkpoint_ahead_is_a_loss() {
     assert!(error.contains("different events at positions 21"), "{error}");
     assert_eq!(segment_files(one.path()).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>(), before, "nothing was changed");
 
-    let checkpoint = |size, root| copies::Checkpoint { source: "a witness".into(), epoch: 1, size, root, last: None };
+    let checkpoint = |size, root| copies::Checkpoint { source: "a witness".into(), epoch: 1, history: None, size, root, last: None };
     let survey = copies::survey(other.path(), VAULT, copies::Depth::Whole, &[checkpoint(21, [0; 32])]);
     assert!(survey.refusal.unwrap().to_string().contains("first 21 records have another root"));
     let survey = copies::survey(other.path(), VAULT, copies::Depth::Whole, &[checkpoint(24, [0; 32])]);

@@ -202,7 +202,7 @@ impl Merge {
     fn compare_checkpoints(&mut self) {
         while let Some(checkpoint) = self.checkpoints.pop_if(|checkpoint| checkpoint.size <= self.tree.size()) {
             let same = checkpoint.size != self.tree.size() || checkpoint.root == self.tree.root();
-            if !same && self.epoch.is_some_and(|epoch| epoch.number == checkpoint.epoch) {
+            if !same && self.epoch.is_some_and(|epoch| checkpoint.is_of(epoch)) {
                 let what = format!("{} says that the first {} records have another root", checkpoint.source, checkpoint.size);
                 self.contradictions.push(what);
             }
@@ -228,8 +228,9 @@ impl Merge {
 
     /// Checkpoints, also those of footers, that speak of more than there is.
     pub fn ahead(&self) -> Option<Checkpoint> {
-        let epoch = self.epoch.map_or(0, |epoch| epoch.number);
-        let ahead = self.checkpoints.iter().filter(|claim| claim.epoch > epoch || (claim.epoch == epoch && claim.size > self.tree.size()));
+        let number = self.epoch.map_or(0, |epoch| epoch.number);
+        let longer = |claim: &Checkpoint| self.epoch.is_none_or(|epoch| claim.is_of(epoch)) && claim.size > self.tree.size();
+        let ahead = self.checkpoints.iter().filter(|claim| claim.epoch > number || longer(claim));
         ahead.max_by_key(|claim| (claim.epoch, claim.size)).cloned()
     }
 }

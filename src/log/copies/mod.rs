@@ -51,12 +51,21 @@ pub struct Checkpoint {
     pub source: String,
     /// Of which epoch.
     pub epoch: u32,
+    /// Which of the histories with that number, where others may speak as well: one of another history counts for nothing.
+    pub history: Option<[u8; 16]>,
     /// How many records.
     pub size: u64,
     /// Their root.
     pub root: [u8; 32],
     /// The last position, where it is known.
     pub last: Option<Position>,
+}
+
+impl Checkpoint {
+    /// Whether it speaks of the history of an epoch.
+    fn is_of(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch.number && self.history.is_none_or(|history| history == epoch.id)
+    }
 }
 
 /// Positions that are missing somewhere, and why.

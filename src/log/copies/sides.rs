@@ -245,7 +245,7 @@ impl Segments {
 
 fn claim(walk: &Walk, footer: &Footer) -> Checkpoint {
     let source = format!("the footer of {}", title(&walk.path));
-    Checkpoint { source, epoch: walk.header.epoch.number, size: footer.tree.size(), root: footer.tree.root(), last: Some(footer.last) }
+    Checkpoint { source, epoch: walk.header.epoch.number, history: None, size: footer.tree.size(), root: footer.tree.root(), last: Some(footer.last) }
 }
 
 fn is_read_only(path: &Path) -> bool {

@@ -1,0 +1,119 @@
+//! Keys that are destroyed although no event of the log says so: the log has lost the shred that took them, and the keyring has not.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::home::HomeError;
+use crate::credentials::vault::Event;
+use crate::kernel::{KeyId, Position, StreamId, TenantId};
+use crate::keyring::{Keyring, KeyringError, Purpose};
+use crate::log::{EventLog, MAX_BLOCK_RECORDS};
+use crate::views::Opener;
+
+/// Why such keys died, as the event says that names them.
+const REASON: &str = "shredded in the part of the log that is lost";
+/// The most keys that one event names.
+const KEYS_AT_ONCE: usize = 4096;
+/// The most things or tenants that one event names.
+const NAMED_AT_ONCE: usize = 1024;
+
+/// What died without a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unexplained {
+    /// Keys.
+    pub keys: Vec<KeyId>,
+    /// Things whose facts they sealed: nothing is left of these.
+    pub things: Vec<StreamId>,
+    /// Tenants of which no key is left; theirs are not among `keys`.
+    pub tenants: Vec<TenantId>,
+}
+
+/// A key that the log uses: whose it is, and the thing whose facts it sealed.
+type Used = HashMap<KeyId, (TenantId, Option<StreamId>)>;
+
+impl Unexplained {
+    /// Looks for them. A server may write beside: an event is there before the keys that it takes are gone.
+    pub async fn find(log: &dyn EventLog, keyring: &dyn Keyring, opener: &Opener) -> Result<Self, HomeError> {
+        let (mut used, mut dead, mut at) = (Used::new(), HashSet::new(), Position::ZERO);
+        read(log, opener, &mut at, &mut used, &mut dead).await?;
+        let mut gone: Vec<KeyId> = Vec::new();
+        for (key, (tenant, _)) in used.iter().filter(|(key, (tenant, _))| !dead.contains(*key) && !dead.contains(&KeyId::whole(*tenant))) {
+            match keyring.key(*tenant, *key) {
+                Err(KeyringError::Destroyed(_)) => gone.push(*key),
+                // One that is missing, or damaged, is another matter, and found elsewhere.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        if !gone.is_empty() {
+            read(log, opener, &mut at, &mut HashMap::new(), &mut dead).await?;
+        }
+        let (mut found, mut tenants) = (Self::default(), BTreeSet::new());
+        for key in gone.into_iter().filter(|key| !dead.contains(key)) {
+            let Some((tenant, thing)) = used.get(&key).copied().filter(|(tenant, _)| !dead.contains(&KeyId::whole(*tenant))) else { continue };
+            if keyring.purpose(tenant, Purpose::Claims).is_err() {
+                tenants.insert(tenant);
+                continue;
+            }
+            found.keys.push(key);
+            found.things.extend(thing);
+        }
+        found.tenants = tenants.into_iter().collect();
+        found.keys.sort_unstable();
+        found.things.sort_unstable();
+        Ok(found)
+    }
+
+    /// Whether the log tells of every key that is gone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.tenants.is_empty()
+    }
+
+    /// All that an opener must not look for.
+    pub fn dead(&self) -> impl Iterator<Item = KeyId> + '_ {
+        self.keys.iter().copied().chain(self.tenants.iter().map(|tenant| KeyId::whole(*tenant)))
+    }
+
+    /// The events that say what died, each with the keys that it names.
+    pub(super) fn told(&self) -> Vec<(Event, Vec<KeyId>)> {
+        let event = |things: &[StreamId], tenants: &[TenantId]| Event::Shredded {
+            secrets: Vec::new(),
+            reason: REASON.into(),
+            things: things.to_vec(),
+            tenants: tenants.to_vec(),
+        };
+        let whole = |tenants: &[TenantId]| tenants.iter().map(|tenant| KeyId::whole(*tenant)).collect();
+        let keys = self.keys.chunks(KEYS_AT_ONCE).map(|keys| (event(&[], &[]), keys.to_vec()));
+        let things = self.things.chunks(NAMED_AT_ONCE).map(|things| (event(things, &[]), Vec::new()));
+        let tenants = self.tenants.chunks(NAMED_AT_ONCE).map(|tenants| (event(&[], tenants), whole(tenants)));
+        keys.chain(things).chain(tenants).collect()
+    }
+}
+
+impl std::fmt::Display for Unexplained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} keys", self.keys.len())?;
+        if !self.tenants.is_empty() {
+            write!(f, " and all those of {} tenants", self.tenants.len())?;
+        }
+        write!(f, " are destroyed, and no event of the log says so: it has lost the shred that took them, or the keyring is of another history")
+    }
+}
+
+/// Takes in the keys that the records after a position use, and those that they destroy. A header is believed when its facts box has opened.
+async fn read(log: &dyn EventLog, opener: &Opener, at: &mut Position, used: &mut Used, dead: &mut HashSet<KeyId>) -> Result<(), HomeError> {
+    loop {
+        let records = log.read(*at, MAX_BLOCK_RECORDS).await?;
+        let Some(last) = records.last() else { return Ok(()) };
+        *at = last.header().position;
+        for record in &records {
+            let header = record.header();
+            used.insert(header.facts_key, (header.tenant, Some(header.stream)));
+            for secret in &header.secrets {
+                used.entry(secret.key).or_insert((header.tenant, None));
+            }
+            if !header.shredded.is_empty() && opener.open(record).is_ok() {
+                dead.extend(&header.shredded);
+            }
+        }
+    }
+}
