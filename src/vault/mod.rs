@@ -122,19 +122,21 @@ impl From<SubmitError> for VaultError {
 
 /// Folds the log on. Where a key was destroyed whose end the log tells only later, that is looked for first.
 async fn fold(log: &Arc<dyn EventLog>, clock: &Arc<dyn Clock>, opener: &Arc<Opener>, from: Snapshot) -> Result<(Arc<Live>, Sequencer), VaultError> {
-    let begin = async |from: Snapshot| {
+    let begin = async |from: Snapshot, first: bool| {
         let views = Arc::new(Live::new(Arc::clone(opener), from.views));
+        views.try_first(first);
         let subscriber = Arc::clone(&views) as Arc<dyn crate::log::Subscriber>;
         let sequencer = Sequencer::start(Arc::clone(log), Arc::clone(clock), subscriber, from.index).await?;
+        views.try_first(false);
         Ok::<_, VaultError>((views, sequencer))
     };
-    let (views, sequencer) = begin(from.clone()).await?;
+    let (views, sequencer) = begin(from.clone(), true).await?;
     if !views.lacks_a_shred() {
         return Ok((views, sequencer));
     }
     sequencer.shutdown().await;
     match opener.learn(&**log, from.index.head()).await {
-        Ok(()) => begin(from).await,
+        Ok(()) => begin(from, false).await,
         Err(CatchUpError::Log(error)) => Err(error.into()),
         Err(CatchUpError::Fold(error)) => Err(error.into()),
     }

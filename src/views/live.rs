@@ -20,6 +20,8 @@ pub struct Live {
     failed: Mutex<Option<String>>,
     turn: AtomicU64,
     unexplained: AtomicBool,
+    /// Whether a key that is gone is no news: the shred that took it is looked for next.
+    trying: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,7 +40,13 @@ impl Live {
             failed: Mutex::default(),
             turn: AtomicU64::default(),
             unexplained: AtomicBool::default(),
+            trying: AtomicBool::default(),
         }
+    }
+
+    /// Says whether a fold that stops at a key that is gone is tried again, once its end is known.
+    pub fn try_first(&self, trying: bool) {
+        self.trying.store(trying, Ordering::SeqCst);
     }
 
     /// One consistent snapshot.
@@ -130,8 +138,13 @@ impl Subscriber for Live {
                 }
                 Ok(()) => {}
                 Err(error) => {
-                    self.unexplained.store(matches!(error.cause, FoldCause::Unexplained(_)), Ordering::SeqCst);
-                    tracing::error!(%error, "the fold has stopped");
+                    let unexplained = matches!(error.cause, FoldCause::Unexplained(_));
+                    self.unexplained.store(unexplained, Ordering::SeqCst);
+                    if unexplained && self.trying.load(Ordering::SeqCst) {
+                        tracing::debug!(%error, "the shreds are looked for first");
+                    } else {
+                        tracing::error!(%error, "the fold has stopped");
+                    }
                     *failed = Some(error.to_string());
                 }
             }

@@ -44,6 +44,39 @@ async fn a_keyring_from_before_a_shred_brings_no_key_back() {
     }
 }
 
+/// Lines that are logged.
+#[derive(Clone, Default)]
+struct Logged(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_looks_for_shreds_first_logs_no_error() {
+    let mut bench = ShredBench::new().await;
+    let gone = bench.import("gone").await;
+    bench.shred_thing(gone).await;
+    bench.vault().shutdown().await;
+    bench.stop();
+    drop(std::fs::remove_file(bench.path("data/views.snapshot")));
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone()).with_ansi(false).finish();
+    let said = tracing::subscriber::set_default(subscriber);
+    bench.start().await;
+    drop(said);
+    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("ERROR") && text.contains("the shreds are looked for first"), "{text}");
+    assert!(is_shredded(&bench.vault().views(), gone));
+}
+
 #[tokio::test]
 async fn a_keyring_that_lacks_keys_of_the_log_is_noticed_at_the_start_and_by_a_restore() {
     let mut bench = ShredBench::new().await;
