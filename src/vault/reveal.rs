@@ -62,6 +62,15 @@ impl Vault {
         if matches!(entry.state, AnyState::Shredded(_)) {
             return Err(Refusal::Shredded.into());
         }
+        // Opened before the event is written, which tells of no value that was shredded, and given out after it.
+        let (mut opened, mut gone) = (Vec::new(), Vec::new());
+        for secret in presented(&entry.state).into_iter().filter(|secret| wanted(secret)) {
+            match self.open_secret(principal.tenant, secret).await {
+                Ok(value) => opened.push((secret.clone(), value)),
+                Err(VaultError::Refused(Refusal::Shredded)) => gone.push(secret.clone()),
+                Err(error) => return Err(error),
+            }
+        }
         let mut shown: Vec<SecretRef> = Vec::new();
         let command = Command { principal, meta: Meta { rule: Some(rule), ..meta }, idempotency: None };
         let answer = self.execute(&command, |given: &Given<'_>| {
@@ -74,12 +83,19 @@ impl Vault {
                 plans::give_applications(principal, &[])?;
             }
             shown = presented(&entry.state).into_iter().filter(|secret| wanted(secret)).cloned().collect();
-            plans::note_reveal(given, principal.tenant, stream, &shown)
+            let plan = plans::note_reveal(given, principal.tenant, stream, &shown)?;
+            if shown.iter().any(|secret| gone.contains(secret)) { Err(Refusal::Shredded) } else { Ok(plan) }
         });
         let at = answer.await?.events.map_or(Position::ZERO, |(first, _)| first);
         let mut revealed = Vec::with_capacity(shown.len());
         for secret in shown {
-            revealed.push(Revealed { value: self.open_secret(principal.tenant, &secret).await?, secret, at });
+            let place = opened.iter().position(|(of, _)| *of == secret);
+            let value = match place.map(|place| opened.swap_remove(place).1) {
+                Some(value) => value,
+                // Another one took its place meanwhile.
+                None => self.open_secret(principal.tenant, &secret).await?,
+            };
+            revealed.push(Revealed { value, secret, at });
         }
         Ok(revealed)
     }

@@ -92,7 +92,9 @@ async fn a_secret_whose_key_was_destroyed_is_said_to_be_shredded() {
     let sealed = record.header().secrets.iter().find(|secret| secret.name == "access_token").unwrap();
     bench.keyring.destroy(&[sealed.key]).unwrap();
     let shown = async |name| bench.vault.reveal(&bench.owner, Meta::default(), stream, name, "a test").await;
+    let before = bench.vault.views().position();
     assert_eq!(refused(shown("access_token").await), Refusal::Shredded);
+    assert_eq!(bench.vault.views().position(), before, "no event tells of a value that never left");
     assert_eq!(shown("refresh_token").await.unwrap().value.expose(), b"a refresh token", "the other one is not touched");
 }
 
