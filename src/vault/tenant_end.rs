@@ -22,9 +22,10 @@ pub struct TenantContents {
     pub live: u64,
 }
 
-/// The person behind a caller: of two keys of one user, both are that user.
-fn person(by: &Principal) -> StreamId {
-    by.user.unwrap_or(by.id)
+/// The person behind a caller: of two keys of one user, both are that user. A credential that is nobody's is no person: whoever holds it may have
+/// made another one.
+fn person(by: &Principal) -> Result<StreamId, Refusal> {
+    by.user.ok_or(Refusal::Forbidden { permission: "a credential of a user, since two people end a tenant" })
 }
 
 impl Vault {
@@ -43,13 +44,15 @@ impl Vault {
     pub async fn request_tenant_end(&self, by: &Principal, meta: Meta, tenant: TenantId, wait: u64, reason: &str) -> Result<Answer, VaultError> {
         stated(reason)?;
         let meta = Meta { reason: Some(reason.to_owned()), ..meta };
-        let command = || tenant::Command::RequestShred { by: person(by), wait, reason: reason.to_owned() };
+        let person = person(by)?;
+        let command = || tenant::Command::RequestShred { by: person, wait, reason: reason.to_owned() };
         self.for_system(by, meta, |given| plans::on_tenant(given, by.tenant, tenant, command())).await
     }
 
     /// Approves it: somebody else than who asked.
     pub async fn approve_tenant_end(&self, by: &Principal, meta: Meta, tenant: TenantId) -> Result<Answer, VaultError> {
-        let command = |given: &Given<'_>| tenant::Command::ApproveShred { by: person(by), now: given.now };
+        let person = person(by)?;
+        let command = |given: &Given<'_>| tenant::Command::ApproveShred { by: person, now: given.now };
         self.for_system(by, meta, |given| plans::on_tenant(given, by.tenant, tenant, command(given))).await
     }
 

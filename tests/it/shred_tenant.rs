@@ -153,6 +153,19 @@ async fn an_end_that_is_cancelled_leaves_the_tenant_as_it_was() {
     assert!(matches!(home, Refusal::InvalidState(_)));
     let system = refused(vault.request_tenant_end(&owner, Meta::default(), TenantId::SYSTEM, 0, "a mistake").await);
     assert!(matches!(system, Refusal::NotFound));
+    // It takes people, and time in which somebody may notice.
+    let nobody = Principal { id: StreamId([6; 16]), user: None, ..owner.clone() };
+    let asked = refused(vault.request_tenant_end(&nobody, Meta::default(), scene.acme, TENANT_WAIT, "by nobody").await);
+    assert!(matches!(asked, Refusal::Forbidden { .. }) && asked.to_string().contains("of a user"), "{asked}");
+    let brief = refused(vault.request_tenant_end(&owner, Meta::default(), scene.acme, tenant::MIN_WAIT - 1, "at once").await);
+    assert!(matches!(brief, Refusal::Invalid { .. }) && brief.to_string().contains("3600"), "{brief}");
+    assert!(scene.lives());
+    vault.request_tenant_end(&owner, Meta::default(), scene.acme, tenant::MIN_WAIT, "soon").await.unwrap();
+    assert!(matches!(refused(vault.approve_tenant_end(&nobody, Meta::default(), scene.acme).await), Refusal::Forbidden { .. }));
+    scene.approve().await;
+    scene.bench.clock.pass(1000 * 3500);
+    assert_eq!(vault.end_tenants().await.unwrap(), 0);
+    vault.cancel_tenant_end(&owner, Meta::default(), scene.acme).await.unwrap();
     let long = refused(vault.request_tenant_end(&owner, Meta::default(), scene.acme, u64::MAX, "a mistake").await);
     assert!(matches!(long, Refusal::Invalid { .. }));
     assert!(scene.lives());

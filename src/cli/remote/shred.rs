@@ -54,7 +54,7 @@ pub(super) const SHRED: Noun = Noun {
             path: "tenants/{}/shred",
             flags: &[
                 REASON,
-                Flag::of("wait-seconds", "wait_seconds", "SECONDS", Sort::Number, "How long it waits after the approval [default: 604800]"),
+                Flag::of("wait-seconds", "wait_seconds", "SECONDS", Sort::Number, "How long it waits after the approval, 3600 at least [default: 604800]"),
                 Flag::text("confirm", "confirm", "TENANT", "Ask for it: the tenant's name once more"),
             ],
             repeatable: false,

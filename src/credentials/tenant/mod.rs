@@ -9,6 +9,8 @@ use crate::kernel::{Claim, Header, Moment, Plan, Refusal, StreamId, TenantId, Wr
 pub const NAME: &str = "tenant";
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 63;
+/// The shortest wait before a tenant's end, in seconds: an hour, in which somebody may notice and cancel it.
+pub const MIN_WAIT: u64 = 3600;
 /// The longest wait before a tenant's end, in seconds: a year.
 pub const MAX_WAIT: u64 = 366 * 24 * 3600;
 
@@ -190,8 +192,8 @@ fn shredding(tenant: TenantId, shred: Option<&Shredding>, home: TenantId, comman
     let no = |text: &str| Err(Refusal::InvalidState(text.into()));
     match (shred, command) {
         (_, Command::RequestShred { .. }) if [home, TenantId::SYSTEM].contains(&tenant) => no("the first tenant is never shredded: it runs the vault"),
-        (None, Command::RequestShred { by, wait, reason }) if wait <= MAX_WAIT => Ok(Event::ShredRequested { by, wait, reason }),
-        (None, Command::RequestShred { .. }) => Err(Refusal::invalid("wait_seconds", format!("takes at most {MAX_WAIT}"))),
+        (None, Command::RequestShred { by, wait, reason }) if (MIN_WAIT..=MAX_WAIT).contains(&wait) => Ok(Event::ShredRequested { by, wait, reason }),
+        (None, Command::RequestShred { .. }) => Err(Refusal::invalid("wait_seconds", format!("takes {MIN_WAIT} to {MAX_WAIT}"))),
         (Some(_), Command::RequestShred { .. }) => no("its end was asked for already"),
         (Some(Shredding { by: asked, approved: None, .. }), Command::ApproveShred { by, .. }) if *asked == by => {
             Err(Refusal::Forbidden { permission: "another person than the one who asked" })

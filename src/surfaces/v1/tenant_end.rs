@@ -27,7 +27,7 @@ pub(super) struct EndRequest {
     /// Why: 1 to 512 bytes. It stands in the event.
     #[serde(default)]
     reason: Option<String>,
-    /// How long it waits after it was approved; a week when absent.
+    /// How long it waits after it was approved, an hour to a year; a week when absent.
     #[serde(default)]
     wait_seconds: Option<u64>,
 }
@@ -69,7 +69,8 @@ fn told(caller: &Caller, name: &str, done: Option<&Answer>, notice: &'static str
 /// Ask for a tenant's end
 ///
 /// Without `confirm` the answer shows what would die. With it, the tenant's principals are refused at once; another person approves it, and a week
-/// after that (or what `wait_seconds` says) all of the tenant's keys are destroyed. Needs `vault:operate` and `shred:apply`, in the first tenant.
+/// after that (or what `wait_seconds` says, an hour at least) all of the tenant's keys are destroyed. By a credential of a user, as the approval. Needs
+/// `vault:operate` and `shred:apply`, in the first tenant.
 #[utoipa::path(post, path = "/v1/tenants/{name}/shred", operation_id = "tenants_shred", tag = "Shredding", params(("name" = String, Path)), request_body = Option<EndRequest>, responses((status = 200, body = TenantEnd), Errors))]
 pub(super) async fn request(caller: Caller, Named(name): Named<String>, body: Body) -> Result<Response, Problem> {
     let meta = may(&caller)?;
@@ -87,7 +88,7 @@ pub(super) async fn request(caller: Caller, Named(name): Named<String>, body: Bo
 
 /// Approve a tenant's end
 ///
-/// By another person than the one who asked. The wait begins. Needs `vault:operate` and `shred:apply`, in the first tenant.
+/// By another user than the one who asked, with any credential of that user. The wait begins. Needs `vault:operate` and `shred:apply`, in the first tenant.
 #[utoipa::path(post, path = "/v1/tenants/{name}/shred/approve", operation_id = "tenants_shred_approve", tag = "Shredding", params(("name" = String, Path)), responses((status = 200, body = TenantEnd), Errors))]
 pub(super) async fn approve(caller: Caller, Named(name): Named<String>) -> Result<Response, Problem> {
     let meta = may(&caller)?;
