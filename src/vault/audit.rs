@@ -113,7 +113,9 @@ impl Vault {
     pub async fn history(&self, principal: &Principal, stream: StreamId, to: Position, limit: usize) -> Result<Page, VaultError> {
         let views = self.views();
         let entry = views.thing(stream).ok_or(Refusal::NotFound)?;
-        authorize(principal, Permission::HistoryRead, Resource { tenant: entry.tenant, app: None })?;
+        // Tenants are the system's own.
+        let tenant = if is_own_tenant(&views, principal, stream) { principal.tenant } else { entry.tenant };
+        authorize(principal, Permission::HistoryRead, Resource { tenant, app: None })?;
         let filter = Filter { streams: vec![stream], to, ..Filter::default() };
         let found = self.along(principal, &filter, stream, limit).await?;
         Ok(Page { events: self.show(found.records).await?, next: found.next })
@@ -252,14 +254,39 @@ fn visible(views: &Views, principal: &Principal, header: &Header) -> bool {
 }
 
 /// Whether what the system owns is a principal's business: shipped connectors, and what became of the vault. What was done to keys for somebody is
-/// that tenant's, and that of those who run the vault; so are the ends of tenants, and what was tried under names that are nobody's.
+/// that tenant's, and that of those who run the vault; so is what became of a tenant. What was tried under names that are nobody's is theirs alone.
 fn concerns(views: &Views, principal: &Principal, header: &Header) -> bool {
-    let runs = || principal.held().holds(Permission::VaultOperate);
-    let own = || header.actor == StreamId::default() || views.thing(header.actor).is_some_and(|actor| actor.tenant == principal.tenant);
     match (header.kind.as_str(), header.event_type.as_str()) {
-        (vault::NAME, "shredded" | "root_rotated" | "tenant_key_rotated") => principal.is_home || own(),
+        (vault::NAME, "shredded" | "root_rotated" | "tenant_key_rotated") => {
+            names_no_application(principal) && (runs(principal) || did(views, principal, header))
+        }
         (connector::NAME | vault::NAME, _) => true,
-        (attempts::NAME, _) | (tenant::NAME, "shred_requested" | "shred_approved" | "shred_cancelled" | "shredded") => runs(),
+        (tenant::NAME, _) => is_own_tenant(views, principal, header.stream),
+        (attempts::NAME, _) => runs(principal),
         _ => false,
     }
+}
+
+/// Whether a principal runs the vault.
+fn runs(principal: &Principal) -> bool {
+    principal.held().holds(Permission::VaultOperate)
+}
+
+fn names_no_application(principal: &Principal) -> bool {
+    principal.app_ids.is_empty()
+}
+
+/// Whether a principal's tenant did it; or the vault by itself, unless it was the end of somebody's tenant.
+fn did(views: &Views, principal: &Principal, header: &Header) -> bool {
+    let by_itself = header.actor == StreamId::default() && !header.shredded.iter().any(|key| key.is_whole());
+    by_itself || views.thing(header.actor).is_some_and(|actor| actor.tenant == principal.tenant)
+}
+
+/// Whether a thing is a tenant whose fate is the principal's business: its own, or any for those who run the vault.
+fn is_own_tenant(views: &Views, principal: &Principal, stream: StreamId) -> bool {
+    let of = match views.thing(stream).map(|entry| &entry.state) {
+        Some(AnyState::Tenant(tenant::State::Live { tenant, .. } | tenant::State::Shredded { tenant, .. })) => *tenant,
+        _ => return false,
+    };
+    names_no_application(principal) && (of == principal.tenant || runs(principal))
 }

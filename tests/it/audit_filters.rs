@@ -110,9 +110,18 @@ async fn addresses_are_found_also_of_what_was_refused_and_instants_bound_like_po
     let earlier = all(&bench, &format!("to={at}")).await;
     assert_eq!(earlier.len() + later.len(), whole.len());
     assert_eq!(all(&bench, "to=1971-01-01T00:00:00Z").await.len(), 0, "before the log");
-    assert_eq!(all(&bench, "from=9000-01-01T00:00:00Z").await.len(), 0, "in the future");
-    assert_eq!(all(&bench, "from=18446744073709551615").await.len(), 0, "past the end");
-    assert_eq!(all(&bench, "to=18446744073709551615").await.len(), whole.len());
+    let head = bench.vault.views().position().0;
+    assert_eq!(all(&bench, &format!("from={}", head + 1)).await.len(), 0, "the next one is still to come");
+    assert_eq!(all(&bench, &format!("to={head}")).await.len(), whole.len());
+    // What lies further off is a mistake, as it is in `as_of`.
+    let (past, future) = (format!("{}", head + 2), "9000-01-01T00:00:00Z".to_owned());
+    for (name, text) in [("from", &past), ("from", &future), ("to", &past), ("to", &future), ("as_of", &past), ("as_of", &future)] {
+        for path in ["/v1/events", "/v1/events/export"] {
+            let answer = bench.call(&bench.token, "GET", &format!("{path}?{name}={text}"), Value::Null).await;
+            let why = if text == &past { format!("{name}: the log ends at position {head}") } else { format!("{name}: lies in the future") };
+            assert_eq!((answer.status, answer.text("detail")), (400, why), "{path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -175,4 +184,75 @@ async fn another_tenants_attempts_are_nobodys_business_and_unknown_names_are_the
     let own = events(bench.token.clone()).await;
     let admin = events(bench.key(None, &["audit:read"]).await).await;
     assert_eq!(own.len(), admin.len() + 2, "the system's attempts, made and failed: only for who runs the vault");
+}
+
+/// Types of the events of a kind that a token sees, oldest first, in the list; each is given alone and exported as well, and no other one.
+async fn seen(bench: &ServedBench, token: &str, kind: &str) -> Vec<String> {
+    let page = bench.call(token, "GET", &format!("/v1/events?kind={kind}&order=asc&limit=200"), Value::Null).await;
+    let events = page.body["data"].as_array().unwrap();
+    let export = bench.request("GET", &format!("/v1/events/export?kind={kind}&format=csv")).bearer_auth(token).send().await.unwrap().text().await.unwrap();
+    assert_eq!(export.lines().filter(|line| line.contains(&format!(",{kind},"))).count(), events.len(), "{export}");
+    for position in 1..=bench.vault.views().position().0 {
+        let alone = bench.call(token, "GET", &format!("/v1/events/{position}"), Value::Null).await;
+        let listed = events.iter().any(|event| event["position"] == position);
+        assert!(listed || alone.status == 404 || alone.body["kind"] != *kind, "{position}: {}", alone.body);
+        assert!(!listed || alone.status == 200, "{position}: {}", alone.body);
+    }
+    events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_became_of_a_tenant_is_seen_by_who_runs_the_vault_and_by_the_tenant_itself() {
+    let bench = ServedBench::new().await;
+    let (_, token) = bench.tenant("acme").await;
+    bench.tenant("other").await;
+    let own = async |method: &str, path: &str, body: Value| {
+        let told = bench.call(&bench.token, method, path, body).await;
+        assert_eq!(told.status, 200, "{path}: {}", told.body);
+        told
+    };
+    own("POST", "/v1/tenants/acme/suspend", Value::Null).await;
+    let at = bench.vault.views().position().0;
+    own("POST", "/v1/tenants/acme/resume", Value::Null).await;
+    own("POST", "/v1/tenants/acme/suspend", Value::Null).await;
+    let suspended = bench.vault.views().position().0;
+    let plan = own("POST", "/v1/undo/preview", json!({"event": suspended})).await.body["plan"].clone();
+    own("POST", "/v1/undo/apply", json!({"event": suspended, "plan": plan})).await;
+    own("POST", "/v1/tenants/acme/shred", json!({"confirm": "acme", "reason": "it leaves"})).await;
+    own("POST", "/v1/tenants/acme/shred/cancel", Value::Null).await;
+    let of_acme = ["created", "suspended", "resumed", "suspended", "reverted", "shred_requested", "shred_cancelled"];
+    assert_eq!(seen(&bench, &token, "tenant").await, of_acme);
+    let all = seen(&bench, &bench.token, "tenant").await;
+    assert_eq!(all.len(), of_acme.len() + 3, "those of the vault, the first tenant and the other one: {all:?}");
+    assert_eq!(bench.call(&bench.token, "GET", &format!("/v1/events/{at}"), Value::Null).await.text("type"), "suspended");
+    let reader = bench.key(None, &["audit:read", "history:read"]).await;
+    assert_eq!(seen(&bench, &reader, "tenant").await, ["created"], "who does not run the vault sees that of the own tenant");
+    let narrow = bench.call(&token, "POST", "/v1/api-keys", json!({"name": "narrow", "permissions": ["audit:read"], "app_ids": ["app"]})).await.text("token");
+    assert_eq!(seen(&bench, &narrow, "tenant").await, Vec::<String>::new());
+    // The thing's own history, for whoever runs the vault and for nobody else.
+    let stream = bench.vault.views().tenants().find(|(name, ..)| *name == "acme").unwrap().2;
+    let operator = bench.vault.authenticate(&bench.token).unwrap();
+    let page = bench.vault.history(&operator, stream, bench.vault.views().position(), 100).await.unwrap();
+    assert_eq!(page.events.len(), of_acme.len());
+    let reader = bench.vault.authenticate(&reader).unwrap();
+    assert!(bench.vault.history(&reader, stream, bench.vault.views().position(), 100).await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_done_to_keys_for_another_tenant_is_told_to_who_runs_the_vault_alone() {
+    let bench = ServedBench::new().await;
+    let (_, token) = bench.tenant("acme").await;
+    let role = bench.call(&token, "POST", "/v1/roles", json!({"name": "doomed", "permissions": []})).await.text("id");
+    let reason = "a matter of acme alone";
+    let shred = json!({"thing": role, "reason": reason, "confirm": role});
+    assert_eq!(bench.call(&token, "POST", "/v1/shred", shred).await.body["shredded"], true);
+    let narrow = json!({"name": "narrow", "permissions": ["audit:read"], "app_ids": ["app"]});
+    let narrow_of_acme = bench.call(&token, "POST", "/v1/api-keys", narrow.clone()).await.text("token");
+    let narrow = bench.call(&bench.token, "POST", "/v1/api-keys", narrow).await.text("token");
+    let reader = bench.key(None, &["audit:read"]).await;
+    for (who, sees) in [(&token, true), (&bench.token, true), (&reader, false), (&narrow_of_acme, false), (&narrow, false)] {
+        let told = bench.request("GET", "/v1/events?kind=vault&limit=200").bearer_auth(who).send().await.unwrap().text().await.unwrap();
+        assert_eq!(told.contains(reason), sees, "{told}");
+        assert_eq!(seen(&bench, who, "vault").await.contains(&"shredded".to_owned()), sees);
+    }
 }

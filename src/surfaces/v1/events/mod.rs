@@ -164,8 +164,9 @@ pub(super) struct Which {
 
 /// List events
 ///
-/// Those of the caller's tenant, and of the system's what concerns everybody: shipped connectors, shreds, restores. Whoever runs the vault sees
-/// also what was tried under names that are nobody's. Needs `audit:read`.
+/// Those of the caller's tenant, what became of that tenant itself, and of the system's what concerns everybody: shipped connectors, restores.
+/// Whoever runs the vault sees also what became of other tenants and their keys, and what was tried under names that are nobody's. A position past
+/// the end of the log, or an instant in the future, is refused. Needs `audit:read`.
 #[utoipa::path(get, path = "/v1/events", operation_id = "events_list", tag = "Audit", params(wanted::Wanted, Which, super::log::AsOfParams), responses((status = 200, body = Events), Errors))]
 pub(super) async fn list(caller: Caller) -> Result<Response, Problem> {
     caller.may(Permission::AuditRead)?;
