@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::kernel::{Clock, OsRandom, Random, SystemClock};
+use crate::kernel::{Clock, Moment, OsRandom, Random, SystemClock};
 use crate::server::Home;
 
 /// An event-sourced credential vault: every change is an encrypted event, and any moment can be seen again.
@@ -77,6 +77,12 @@ fn clock() -> Arc<dyn Clock> {
 
 fn random() -> Arc<dyn Random> {
     Arc::new(OsRandom)
+}
+
+/// An instant that names a state: none that is still to come.
+fn past(at: Moment) -> anyhow::Result<Moment> {
+    anyhow::ensure!(at <= clock().now(), "--at {at}: lies in the future");
+    Ok(at)
 }
 
 /// Shows on stderr what goes wrong on the way: that another copy of the log is read, or what was repaired.

@@ -35,7 +35,7 @@ impl Replay {
         let until = match (self.to, self.at) {
             (Some(to), _) if to > head.0 => anyhow::bail!("the log ends at position {head}"),
             (Some(to), _) => Position(to),
-            (None, Some(at)) => reading.log.seek(at).await?,
+            (None, Some(at)) => reading.log.seek(super::past(at)?).await?,
             (None, None) => head,
         };
         let bar = ProgressBar::new(until.0).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} events  {per_sec}")?);

@@ -37,7 +37,7 @@ impl Restore {
     pub async fn run(self) -> anyhow::Result<()> {
         let until = match (self.to, self.at) {
             (Some(to), _) => Until::Position(Position(to)),
-            (None, Some(at)) => Until::Instant(at),
+            (None, Some(at)) => Until::Instant(super::past(at)?),
             (None, None) if self.from.join(MANIFEST).exists() => Until::End,
             (None, None) => {
                 let error = "say how far, with --to POSITION or --at INSTANT: only a backup is restored to its end without being told";

@@ -221,11 +221,7 @@ impl Call {
         let now = views.position();
         let Some(text) = self.query("as_of") else { return Ok(now) };
         self.may(Permission::HistoryRead)?;
-        let at = match text.parse()? {
-            AsOf::Position(position) if position > now => return Err(Fault::Invalid(format!("as_of: the log ends at position {now}"))),
-            AsOf::Instant(instant) if instant > self.vault.time(&views) => return Err(Fault::Invalid("as_of: lies in the future".into())),
-            _ => self.resolve(&text).await?.min(now),
-        };
+        let at = self.within("as_of", &text, now).await?.min(now);
         if at == Position::ZERO { Err(Fault::Invalid("as_of: is before the log begins".into())) } else { Ok(at) }
     }
 
@@ -234,6 +230,15 @@ impl Call {
         match text.parse()? {
             AsOf::Position(position) => Ok(position),
             AsOf::Instant(instant) => Ok(self.vault.seek(instant).await?),
+        }
+    }
+
+    /// As [`Self::resolve`], of a parameter that names a moment: it lies neither past a position nor in the future.
+    pub async fn within(&self, name: &str, text: &str, end: Position) -> Result<Position, Fault> {
+        match text.parse()? {
+            AsOf::Position(position) if position > end => Err(Fault::Invalid(format!("{name}: the log ends at position {}", self.vault.views().position()))),
+            AsOf::Instant(instant) if instant > self.vault.time(&self.vault.views()) => Err(Fault::Invalid(format!("{name}: lies in the future"))),
+            _ => self.resolve(text).await,
         }
     }
 

@@ -62,6 +62,11 @@ fn what_cannot_be_done_is_said_with_its_cause() {
     assert!(failure(&keyledger(&config, &["replay", "--data", data]), 1).contains("keyledger init"));
     let begun = json(&keyledger(&config, &["init", "--data", data, "--output", "json"]));
     assert!(failure(&keyledger(&config, &["replay", "--data", data, "--to", "100000"]), 1).contains("the log ends at position"));
+    let into = folder.path().join("restored");
+    for verb in [&["replay", "--data", data][..], &["restore", "--from", data, "--into", into.to_str().unwrap()]] {
+        let said = failure(&keyledger(&config, &[verb, &["--at", "2999-01-01T00:00:00Z"]].concat()), 1);
+        assert!(said.contains("--at 2999-01-01T00:00:00.000Z: lies in the future") && !into.exists(), "{said}");
+    }
     for wrong in [&["replay", "--at", "yesterday"][..], &["replay", "--to", "x"], &["replay", "--to", "1", "--at", "2026-01-01T00:00:00Z"], &["fly"], &[]] {
         failure(&keyledger(&config, wrong), 2);
     }

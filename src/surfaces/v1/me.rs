@@ -31,9 +31,14 @@ pub(super) struct Me {
 
 /// Get the caller
 ///
-/// What the presented token proves, and what it permits. Needs no permission.
+/// What the presented token proves, and what it permits, as of now. Needs no permission.
 #[utoipa::path(get, path = "/v1/me", operation_id = "me", tag = "Sessions", responses((status = 200, body = Me), Errors))]
 pub(super) async fn me(caller: Caller) -> Result<Response, Problem> {
+    let params = caller.params(&[])?;
+    if params.get("as_of").is_some() {
+        return Err(Problem::invalid("as_of: who calls is told as of now"));
+    }
+    caller.position(&params).await?;
     let views = caller.vault.views();
     let principal = &caller.principal;
     let me = Me {

@@ -27,9 +27,9 @@ pub(in super::super) struct Wanted {
     rule: Option<Vec<String>>,
     /// Only from this address; repeatable.
     ip: Option<Vec<String>>,
-    /// From this position or instant on.
+    /// From this position or instant on; at most the next position, or now.
     from: Option<String>,
-    /// Through this position, or through the last event recorded before this instant.
+    /// Through this position, or through the last event recorded before this instant; at most the last position, or now.
     to: Option<String>,
 }
 
@@ -66,11 +66,13 @@ pub(super) async fn filter(caller: &Caller, params: &Params, position: Position)
         to: position,
         oldest_first: false,
     };
+    let head = caller.vault.views().position();
     if let Some(text) = params.get("from") {
-        filter.from = first(text, resolve(caller, "from", text).await?);
+        // The next event may be waited for.
+        filter.from = first(text, resolve(caller, "from", text, head.next()).await?);
     }
     if let Some(text) = params.get("to") {
-        let to = resolve(caller, "to", text).await?;
+        let to = resolve(caller, "to", text, head).await?;
         // Of instants between two events, `from` is the later one by a position.
         if params.get("from").is_some() && filter.from > to.next() {
             return Err(Problem::invalid("to: is before from"));
@@ -80,12 +82,12 @@ pub(super) async fn filter(caller: &Caller, params: &Params, position: Position)
     Ok(filter)
 }
 
-/// A position, or the last one before an instant.
-async fn resolve(caller: &Caller, name: &str, text: &str) -> Result<Position, Problem> {
+/// A position through `end`, or the last one before an instant.
+async fn resolve(caller: &Caller, name: &str, text: &str, end: Position) -> Result<Position, Problem> {
     if text.parse::<crate::web::as_of::AsOf>().is_err() {
         return Err(Problem::invalid(format!("{name}: takes a position, such as 1042, or an RFC 3339 instant, such as 2026-05-04T14:05:00Z")));
     }
-    Ok(caller.resolve(text).await?)
+    Ok(caller.within(name, text, end).await?)
 }
 
 /// An instant stands for the first event at or after it.
