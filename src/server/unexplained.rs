@@ -37,10 +37,9 @@ impl Unexplained {
         read(log, opener, &mut at, &mut used, &mut dead).await?;
         let mut gone: Vec<KeyId> = Vec::new();
         for (key, (tenant, _)) in used.iter().filter(|(key, (tenant, _))| !dead.contains(*key) && !dead.contains(&KeyId::whole(*tenant))) {
-            match keyring.key(*tenant, *key) {
-                Err(KeyringError::Destroyed(_)) => gone.push(*key),
-                // One that is missing, or damaged, is another matter, and found elsewhere.
-                Ok(_) | Err(_) => {}
+            // One that is missing, or damaged, is another matter, and found elsewhere.
+            if let Err(KeyringError::Destroyed(_)) = keyring.key(*tenant, *key) {
+                gone.push(*key);
             }
         }
         if !gone.is_empty() {
