@@ -116,10 +116,9 @@ impl Vault {
             let root = Root { views: Arc::new(views.clone()), tree: tree.clone() };
             if is_deep {
                 self.views.keep(root.clone(), kept);
-            } else {
-                self.views.note(root.clone(), kept);
             }
             if next == position {
+                self.views.note(root.clone(), kept);
                 return Ok(Ok(root));
             }
         }

@@ -75,7 +75,7 @@ impl Live {
         }
     }
 
-    /// Keeps for a moment what a short read of the past has folded since a turn.
+    /// Keeps for a moment what a read of the past has folded since a turn.
     pub fn note(&self, root: Root, turn: u64) {
         let mut roots = lock(&self.roots);
         if self.turn() == turn {

@@ -11,7 +11,7 @@ use crate::seal::merkle::Frontier;
 const EVERY: u64 = 10_000;
 /// The most roots; they share all that did not change between them.
 const MOST: usize = 64;
-/// So many of the latest short reads are kept beside them: whoever reads a page of the past reads the next one soon.
+/// So many of the latest reads are kept beside them: whoever reads a page of the past reads the next one soon.
 const RECENT: usize = 4;
 
 /// The views at a position, and the hash tree over the records that made them.
@@ -43,10 +43,9 @@ impl Roots {
         Position(position.0.saturating_add(EVERY))
     }
 
-    /// Keeps what a short read has come to, in the place of the oldest such.
+    /// Keeps what a read has come to, in the place of the oldest such: one that is kept as well may have to go soon, or went at once.
     pub fn note(&mut self, root: Root) {
-        let position = root.views.position();
-        if self.before(position).views.position() == position {
+        if self.recent.iter().any(|recent| recent.views.position() == root.views.position()) {
             return;
         }
         self.recent.truncate(RECENT - 1);
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_short_reads_are_found_and_push_no_other_root_out() {
+    fn the_latest_reads_are_found_and_push_no_other_root_out() {
         let mut roots = Roots::default();
         roots.keep(root(EVERY));
         for position in 1..=RECENT as u64 + 1 {
@@ -125,5 +124,20 @@ mod tests {
         assert_eq!(roots.before(Position(EVERY + 29)).views.position(), Position(EVERY + 20));
         assert_eq!((roots.kept.len(), roots.recent.len()), (1, RECENT));
         assert!(!roots.want(Position(2 * EVERY - 1)) && roots.want(Position(2 * EVERY)), "they do not count as roots");
+    }
+
+    #[test]
+    fn what_a_long_read_came_to_is_found_again_where_there_is_no_room_for_another_root() {
+        let mut roots = Roots::default();
+        for position in 1..=1000_u64 {
+            roots.keep(root(position * EVERY));
+        }
+        // In the middle between two that are kept.
+        let between: u64 = roots.kept[20..22].iter().map(|kept| kept.views.position().0).sum();
+        let read = Position(between / 2);
+        roots.keep(root(read.0));
+        assert!(roots.before(read).views.position() < read, "it leaves the smallest hole, and has gone at once");
+        roots.note(root(read.0));
+        assert_eq!(roots.before(read).views.position(), read);
     }
 }
