@@ -189,7 +189,7 @@ fn the_command_line_follows_the_log_and_takes_a_lost_stream_up_again() {
     let server = crate::served::start(folder.path(), "");
     let mut tail = Command::new(env!("CARGO_BIN_EXE_keyledger"));
     tail.env_clear().env("KEYLEDGER_SERVER", &server.base).env("KEYLEDGER_TOKEN", &server.token);
-    tail.args(["audit", "tail", "--from", "1", "--kind", "tenant", "--kind", "organization", "--limit", "2", "--output", "json"]);
+    tail.args(["audit", "tail", "--from", "1", "--kind", "role", "--kind", "organization", "--limit", "2", "--output", "json"]);
     let mut tail = tail.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let mut told = BufReader::new(tail.stdout.take().unwrap()).lines();
     let make = |server: &crate::served::Server, name: &str| {
