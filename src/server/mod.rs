@@ -3,6 +3,7 @@
 pub mod anchor;
 pub mod backup;
 mod copies;
+mod died;
 mod home;
 mod http;
 mod loss;

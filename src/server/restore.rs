@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::backup::{self, Beside, Manifest};
 use super::copies::signer;
+use super::died::{KEYS_AT_ONCE, told};
 use super::home::{Home, HomeError, Reading, last_epoch};
 use super::partial::Partial;
 use crate::credentials::vault::Event;
@@ -21,10 +22,6 @@ use crate::views::{Opener, StateHash, States, Views, catch_up};
 
 /// Records that are copied with one sync, and held in memory until then: a restore is placed only when it is whole, so that few syncs lose nothing.
 const COPIED_AT_ONCE: usize = 8 * 1024;
-/// The most keys that one event names as shredded.
-const SHREDDED_AT_ONCE: usize = 4096;
-/// The most things or tenants that one event names.
-const NAMED_AT_ONCE: usize = 1024;
 
 /// The moment to restore to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,17 +254,10 @@ impl Home {
             state: hex(&cut.state.hash),
             dropped_to: cut.old_head,
         };
-        let said = |things: &[StreamId], tenants: &[TenantId]| Event::Shredded {
-            secrets: Vec::new(),
-            reason: "shredded before the restore".into(),
-            things: things.to_vec(),
-            tenants: tenants.to_vec(),
-        };
-        let mut keys = cut.since.keys.chunks(SHREDDED_AT_ONCE);
-        let mut events = vec![(restored, keys.next().unwrap_or_default().to_vec())];
-        events.extend(keys.map(|keys| (said(&[], &[]), keys.to_vec())));
-        events.extend(cut.since.things.chunks(NAMED_AT_ONCE).map(|things| (said(things, &[]), Vec::new())));
-        events.extend(cut.since.tenants.chunks(NAMED_AT_ONCE).map(|tenants| (said(&[], tenants), Vec::new())));
+        let since = &cut.since;
+        let (first, more) = since.keys.split_at(since.keys.len().min(KEYS_AT_ONCE));
+        let mut events = vec![(restored, first.to_vec())];
+        events.extend(told(more, &since.things, &since.tenants, "shredded before the restore"));
         self.first_group(&cut.views, cut.old_head, "restore", events, keyring, epoch)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::died::told;
 use super::home::HomeError;
 use crate::credentials::vault::Event;
 use crate::kernel::{KeyId, Position, StreamId, TenantId};
@@ -11,10 +12,6 @@ use crate::views::Opener;
 
 /// Why such keys died, as the event says that names them.
 const REASON: &str = "shredded in the part of the log that is lost";
-/// The most keys that one event names.
-const KEYS_AT_ONCE: usize = 4096;
-/// The most things or tenants that one event names.
-const NAMED_AT_ONCE: usize = 1024;
 
 /// What died without a word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,17 +71,7 @@ impl Unexplained {
 
     /// The events that say what died, each with the keys that it names.
     pub(super) fn told(&self) -> Vec<(Event, Vec<KeyId>)> {
-        let event = |things: &[StreamId], tenants: &[TenantId]| Event::Shredded {
-            secrets: Vec::new(),
-            reason: REASON.into(),
-            things: things.to_vec(),
-            tenants: tenants.to_vec(),
-        };
-        let whole = |tenants: &[TenantId]| tenants.iter().map(|tenant| KeyId::whole(*tenant)).collect();
-        let keys = self.keys.chunks(KEYS_AT_ONCE).map(|keys| (event(&[], &[]), keys.to_vec()));
-        let things = self.things.chunks(NAMED_AT_ONCE).map(|things| (event(things, &[]), Vec::new()));
-        let tenants = self.tenants.chunks(NAMED_AT_ONCE).map(|tenants| (event(&[], tenants), whole(tenants)));
-        keys.chain(things).chain(tenants).collect()
+        told(&self.dead().collect::<Vec<_>>(), &self.things, &self.tenants, REASON)
     }
 }
 

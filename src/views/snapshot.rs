@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Due, Entry, Views};
 use crate::credentials::FOLD_VERSION;
 use crate::kernel::{Epoch, Moment, Position, Random, StreamId, VaultId};
+use crate::keyring::erase;
 use crate::log::{EventLog, Index, LogError};
 use crate::seal::{ChunkReader, ChunkWriter, Key};
 
@@ -98,15 +99,10 @@ impl Snapshot {
     /// Overwrites and removes it, and what an interrupted writer left beside it.
     pub fn remove(path: &Path) -> std::io::Result<()> {
         for path in [path.to_owned(), path.with_extension("partial")] {
-            let mut file = match File::options().write(true).open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let length = file.metadata()?.len();
-            std::io::copy(&mut std::io::repeat(0).take(length), &mut file)?;
-            file.sync_all()?;
-            fs::remove_file(&path)?;
+            match erase(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             Some(folder) => File::open(folder)?.sync_all(),

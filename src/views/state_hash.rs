@@ -1,7 +1,5 @@
 //! The state hash: equal on every machine with the same keyring and the same history.
 
-use std::collections::HashSet;
-
 use sha2::{Digest, Sha256};
 
 use super::Views;
@@ -56,17 +54,11 @@ impl Hashing {
 impl Views {
     /// The state hash, under the vault's state key.
     pub fn state_hash(&self, key: &Key) -> Result<StateHash, FactsError> {
-        self.state_hash_without(key, &HashSet::new())
-    }
-
-    /// The state hash as if these streams had been shredded: what a comparison under later shreds needs.
-    pub fn state_hash_without(&self, key: &Key, shredded: &HashSet<StreamId>) -> Result<StateHash, FactsError> {
         let mut all: Vec<_> = self.things().collect();
         all.sort_unstable_by_key(|(id, _)| **id);
         let mut hashing = Hashing::begin(FOLD_VERSION, self.position());
         for (id, entry) in all {
-            let digest = if shredded.contains(id) { None } else { digest(&entry.state, key)? };
-            hashing.take(*id, entry.version, digest.as_ref());
+            hashing.take(*id, entry.version, digest(&entry.state, key)?.as_ref());
         }
         Ok(hashing.end())
     }

@@ -187,7 +187,8 @@ fn make(folder: &Path, manifest: &mut Manifest, mut shredded: Shredded, gone: (&
     let name = format!("{WITHOUT}{}", shredded.number);
     let into = folder.join(&name);
     DirBuilder::new().mode(0o700).create(&into).map_err(|error| io(&into, error))?;
-    copy_keyring(folder, manifest, &into)?;
+    let spoiled = manifest.spoiled_keyring(folder)?;
+    copy_keyring(&folder.join(&former), spoiled, &into)?;
     told(folder, Stage::Copied);
     SqliteKeyring::destroy_at(&into, &keys.iter().copied().collect::<Vec<_>>()).map_err(|error| problem(&into, error))?;
     let finish = || {
@@ -232,21 +233,13 @@ pub(super) fn states(folder: &Path, manifest: &Manifest) -> Result<States, HomeE
     }
 }
 
-/// Copies both files of a backup's keyring. One that is damaged is made anew from the other: a damaged file must not become the one that counts.
-fn copy_keyring(folder: &Path, manifest: &Manifest, into: &Path) -> Result<(), HomeError> {
-    let keys = manifest.keys_folder();
-    let is_whole = |name: &str| {
-        let name = format!("{keys}{name}");
-        manifest.files.iter().find(|held| held.name == name).is_some_and(|held| measure(folder, &name).is_ok_and(|found| found == *held))
-    };
-    let whole: Vec<&str> = KEYRING.into_iter().filter(|name| is_whole(name)).collect();
-    let Some(first) = whole.first() else {
-        return Err(problem(&folder.join(&keys).join(KEYRING[0]), "it is damaged, and so is its copy"));
-    };
+/// Copies both files of a backup's keyring, but for a spoiled one, in whose place the other one stands twice: a damaged file must not become the one
+/// that counts.
+pub(super) fn copy_keyring(keys: &Path, spoiled: Option<&str>, into: &Path) -> Result<(), HomeError> {
     for name in KEYRING {
-        let from = folder.join(&keys).join(if whole.contains(&name) { name } else { first });
-        let copy = into.join(name);
-        fs::copy(&from, &copy).and_then(|_| writable(&copy)).map_err(|error| io(&from, error))?;
+        let whole = KEYRING.into_iter().find(|other| *other != name).filter(|_| spoiled == Some(name)).unwrap_or(name);
+        let (from, copy) = (keys.join(whole), into.join(name));
+        fs::copy(&from, &copy).and_then(|_| writable(&copy)).and_then(|()| File::open(&copy)?.sync_all()).map_err(|error| io(&from, error))?;
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! Whether a backup is what it says: read once from its first byte to its last, before anything is made of it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::forget::states;
+use super::forget::{copy_keyring, states};
 use super::manifest::{KEYRING, MANIFEST, Manifest};
 use super::{problem, shreds};
 use crate::credentials::AnyEvent;
@@ -17,7 +16,7 @@ use crate::log::{EventLog, SegmentLog};
 use crate::seal::Record;
 use crate::seal::checkpoint;
 use crate::seal::merkle::Frontier;
-use crate::server::home::{Home, HomeError, Reading, io};
+use crate::server::home::{Home, HomeError, Reading};
 use crate::views::{Opened, Opener, States};
 
 /// The end of a log that was read whole.
@@ -61,11 +60,7 @@ impl Home {
         if let Some((_, problem)) = &spoiled {
             tracing::warn!(%problem, "the other file of the keyring is read in its place");
         }
-        let whole = |name| KEYRING.into_iter().find(|other| *other != name && spoiled.as_ref().is_some_and(|(spoiled, _)| *spoiled == name)).unwrap_or(name);
-        for name in KEYRING {
-            let (from, into) = (keys.join(whole(name)), scratch.join(name));
-            fs::copy(&from, &into).and_then(|_| fs::File::open(&into)?.sync_all()).map_err(|error| io(&into, error))?;
-        }
+        copy_keyring(&keys, spoiled.map(|(name, _)| name), scratch)?;
         let keyring_of = |error: KeyringError| problem(&keys.join(KEYRING[0]), error);
         let vault = SqliteKeyring::vault_at(scratch).map_err(keyring_of)?;
         if vault != manifest.vault {

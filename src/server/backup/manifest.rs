@@ -162,6 +162,22 @@ impl Manifest {
         }
         Ok(spoiled)
     }
+
+    /// Which of the keyring's two files is spoiled, if one is; both are too many.
+    pub(super) fn spoiled_keyring(&self, folder: &Path) -> Result<Option<&'static str>, HomeError> {
+        let keys = self.keys_folder();
+        let is_whole = |name: &&str| {
+            let name = format!("{keys}{name}");
+            let held = self.files.iter().find(|held| held.name == name);
+            held.is_some_and(|held| compare_file(folder, held, folder.join(&name).exists()).is_ok())
+        };
+        let mut spoiled = KEYRING.into_iter().filter(|name| !is_whole(name));
+        let first = spoiled.next();
+        if spoiled.next().is_some() {
+            return Err(problem(&folder.join(keys).join(KEYRING[0]), "it is damaged, and so is its copy"));
+        }
+        Ok(first)
+    }
 }
 
 fn compare_file(folder: &Path, file: &Held, is_there: bool) -> Result<(), HomeError> {

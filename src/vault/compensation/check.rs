@@ -214,7 +214,7 @@ impl Vault {
             state if state.is_live() => Some(state.clone()),
             AnyState::User(user::State::Deleted { last, .. }) => Some(AnyState::User(user::State::Live(last.clone()))),
             // Whatever worked of these is a revival by itself.
-            state if state.bearer().is_some() || state.sort().is_some_and(issues) => None,
+            state if state.sort().is_some_and(issues) => None,
             AnyState::Role(_) | AnyState::Organization(_) | AnyState::Consumer(_) | AnyState::Connector(_) => None,
             _ => self.before_deletion(stream, entry).await?,
         })
