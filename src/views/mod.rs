@@ -95,6 +95,31 @@ pub struct Views {
     retired: OrdMap<Due, StreamId>,
 }
 
+impl Entry {
+    /// A thing's first event.
+    fn begun(header: &Header, state: AnyState) -> Self {
+        let mut entry = Self {
+            tenant: header.tenant,
+            version: Version::ZERO,
+            content_version: Version::ZERO,
+            first: header.position,
+            last: header.position,
+            facts_key: header.facts_key,
+            state,
+        };
+        entry.go_on(header);
+        entry
+    }
+
+    /// Where it stands after an event, but for its state.
+    fn go_on(&mut self, header: &Header) {
+        (self.version, self.last) = (header.version, header.position);
+        if header.class == Class::Change {
+            self.content_version = header.version;
+        }
+    }
+}
+
 impl Views {
     /// The position that they reflect.
     #[must_use]
@@ -134,10 +159,7 @@ impl Views {
             let before = index::Names::of(header.stream, entry);
             let spared = if let AnyEvent::Reverted(reverted) = &mut event { std::mem::take(&mut reverted.spared) } else { Vec::new() };
             entry.state = std::mem::take(&mut entry.state).evolve(header, event);
-            (entry.version, entry.last) = (header.version, header.position);
-            if header.class == Class::Change {
-                entry.content_version = header.version;
-            }
+            entry.go_on(header);
             retire::dropped(&mut self.retired, header, &held, &entry.state);
             for secret in spared {
                 self.retired.remove(&(secret.due, secret.position, secret.name));
@@ -157,15 +179,7 @@ impl Views {
             return;
         }
         retire::replay(&mut self.retired, header);
-        let entry = Entry {
-            tenant: header.tenant,
-            version: header.version,
-            content_version: if header.class == Class::Change { header.version } else { Version::ZERO },
-            first: header.position,
-            last: header.position,
-            facts_key: header.facts_key,
-            state: AnyState::Absent.evolve(header, event),
-        };
+        let entry = Entry::begun(header, AnyState::Absent.evolve(header, event));
         self.index(header.stream, &entry);
         self.things.insert(header.stream, Arc::new(entry));
     }

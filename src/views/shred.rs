@@ -8,7 +8,7 @@ use super::index::Names;
 use super::{Entry, Views, connection};
 use crate::credentials::vault::Event;
 use crate::credentials::{AnyEvent, AnyState, connector, consumer, tenant, webhook};
-use crate::kernel::{Class, Header, StreamId, TenantId, Version};
+use crate::kernel::{Header, StreamId, TenantId};
 
 /// Whether an event of the vault may name keys of facts in its header.
 #[must_use]
@@ -38,22 +38,10 @@ impl Views {
         }
         self.shred(&[header.stream].into());
         if let Some(entry) = self.things.get_mut(&header.stream) {
-            let entry = Arc::make_mut(entry);
-            (entry.version, entry.last) = (header.version, header.position);
-            if header.class == Class::Change {
-                entry.content_version = header.version;
-            }
+            Arc::make_mut(entry).go_on(header);
             return;
         }
-        let entry = Entry {
-            tenant: header.tenant,
-            version: header.version,
-            content_version: if header.class == Class::Change { header.version } else { Version::ZERO },
-            first: header.position,
-            last: header.position,
-            facts_key: header.facts_key,
-            state: AnyState::Shredded(header.kind.as_str().into()),
-        };
+        let entry = Entry::begun(header, AnyState::Shredded(header.kind.as_str().into()));
         self.things.insert(header.stream, Arc::new(entry));
     }
 
