@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use keyledger::server::Until;
+use keyledger::views::States;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -68,7 +69,7 @@ fn flip(bytes: &mut [u8], share: usize) {
 type Damage = (&'static str, fn(&Path, &Path), &'static str);
 
 /// What is done to a backup (another vault's is given, too), and what the error says.
-const DAMAGE: [Damage; 33] = [
+const DAMAGE: [Damage; 34] = [
     ("a flip in a segment", |backup, _| change(&segments(backup)[0], |bytes| flip(bytes, 50)), ".seg: it is damaged"),
     ("a flip in a header", |backup, _| change(&segments(backup)[1], |bytes| flip(bytes, 0)), ".seg: it is damaged"),
     ("a segment cut short", |backup, _| change(&segments(backup)[1], |bytes| bytes.truncate(bytes.len() - 1)), ".seg: it has"),
@@ -110,6 +111,16 @@ const DAMAGE: [Damage; 33] = [
             relist(backup);
         },
         "manifest.json: the state hash",
+    ),
+    (
+        "other states, with all that is said of them made anew",
+        |backup, _| {
+            change(&backup.join("states"), |bytes| flip(bytes, 99));
+            let states = States::from_bytes(&fs::read(backup.join("states")).unwrap()).unwrap();
+            manifest(backup, |value| value["state_hash"] = json!(base16ct::lower::encode_string(&states.hash().hash)));
+            relist(backup);
+        },
+        "manifest.json: the state that its log folds to",
     ),
     ("another epoch", |backup, _| manifest(backup, |value| value["epoch"]["number"] = json!(2)), "manifest.json: its signed checkpoint"),
     ("another vault", |backup, _| manifest(backup, |value| value["vault"] = json!("00".repeat(16))), "keyring.db: it is of vault"),
